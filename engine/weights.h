@@ -1,0 +1,83 @@
+/* engine/weights.h - tensors in files, and how they reach the device.
+ *
+ * An eng_weights is one component's tensors, read by mmap: a .safetensors file, or a folder with
+ * one file or with shards and a *.safetensors.index.json.  Everything is checked when it is opened:
+ * header length, JSON, names, dtypes, shapes, offsets (inside the file, not overlapping, product of
+ * the shape times the dtype's size, no overflow).  Immutable after opening; may be shared between
+ * threads.
+ *
+ * If a file is cut short or deleted while it is mapped, reading it would raise SIGBUS: deleted is
+ * harmless (the mapping keeps it), and a loader checks the size again before it uploads each
+ * tensor. */
+#pragma once
+
+#include "kernels/device.h"
+
+#include <glib.h>
+
+typedef struct eng_weights eng_weights; /* opaque, reference counted */
+
+struct eng_tensor_info {
+  const char *name; /* borrowed from the weights */
+  krn_dtype dtype; /* KRN_F32, KRN_F16 or KRN_BF16; others are refused when used, not when opened */
+  const char *on_disk; /* the dtype as written in the file, such as "BF16" or "F8_E4M3" */
+  int n_dims;
+  int64_t dim[4];
+  const void *data; /* borrowed from the mapping, unaligned */
+  size_t bytes;
+};
+
+eng_weights *eng_weights_open (const char *path, GError **error);
+eng_weights *eng_weights_ref (eng_weights *weights);
+void eng_weights_unref (eng_weights *weights);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_weights, eng_weights_unref)
+
+/* NULL when there is none of that name. */
+const struct eng_tensor_info *eng_weights_lookup (const eng_weights *weights, const char *name);
+/* In the order of the file(s); i from 0 to n - 1. */
+guint eng_weights_get_n (const eng_weights *weights);
+const struct eng_tensor_info *eng_weights_get (const eng_weights *weights, guint i);
+const char *eng_weights_get_path (const eng_weights *weights);
+/* __metadata__ of the first file, name to string; borrowed, never NULL. */
+GHashTable *eng_weights_get_metadata (const eng_weights *weights);
+
+/* A loader gathers what a network wants, then puts all of it on the device in one block.
+ *
+ *     eng_loader *loader = eng_loader_new (weights);
+ *     eng_loader_want (loader, &block->qkv, 3 * dim, dim, "q.weight", "k.weight", "v.weight",
+ * NULL);
+ *     ...
+ *     block = eng_loader_finish (loader, device, progress, data, cancelled, error);
+ *
+ * A wrong or missing tensor is remembered, and eng_loader_finish fails with
+ * `transformer: layers.3.attention.to_q.weight is [64, 192], expected [192, 192]`.  The targets
+ * must stay where they are until finish, which sets their data, dtype (the device's weight dtype)
+ * and sizes.  Names are copied. */
+typedef struct eng_loader eng_loader;
+eng_loader *eng_loader_new (const eng_weights *weights, const char *component,
+                            const char *prefix /* put before every name; "" for none */);
+void eng_loader_free (eng_loader *loader);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_loader, eng_loader_free)
+
+/* TRUE when the file has prefix + name: to choose between spellings. */
+gboolean eng_loader_has (const eng_loader *loader, const char *name);
+/* *target becomes [rows, cols]: the named tensors' rows one under the other.  Each may have any
+ * number of dimensions; its last must be cols (or, with rows == 1, its product), and the sum of
+ * rows must be rows.  The list of names ends with NULL. */
+void eng_loader_want (eng_loader *loader, krn_tensor *target, int64_t rows, int64_t cols,
+                      const char *name, ...) G_GNUC_NULL_TERMINATED;
+/* *target becomes [out, kh, kw, in] from a tensor [out, in, kh, kw] on disk. */
+void eng_loader_want_conv (eng_loader *loader, krn_tensor *target, int out, int in, int kh, int kw,
+                           const char *name);
+/* A piece of f32 that does not come from the file (tables of constants), n copied. */
+void eng_loader_want_constant (eng_loader *loader, krn_tensor *target, int64_t rows, int64_t cols,
+                               const float *values);
+/* Bytes on the device that finish will take. */
+size_t eng_loader_get_bytes (const eng_loader *loader);
+/* Allocates one block, uploads everything on stream, waits, and returns the block, which the caller
+ * gives back with device->free_memory.  progress (may be NULL) gets bytes done and in all, on this
+ * thread, at most every few MiB.  cancelled may be NULL.  NULL and error on failure: no memory
+ * (needed and free bytes), a tensor that is missing or misshapen, a file that shrank, cancelled. */
+void *eng_loader_finish (eng_loader *loader, struct krn_device *device, krn_stream *stream,
+                         void (*progress) (size_t done, size_t total, void *data), void *data,
+                         const int *cancelled, GError **error);
