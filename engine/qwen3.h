@@ -6,8 +6,7 @@
 
 #include <json-glib/json-glib.h>
 
-typedef struct eng_qwen3 eng_qwen3;
-
+typedef struct eng_qwen3 eng_qwen3; /* opaque; does not own the memory its weights point to */
 
 /* Reads config.json's object and asks loader for every tensor that is used.  NULL and error when
  * the config lacks a key or holds an impossible value.  The result must outlive eng_loader_finish.

@@ -6,8 +6,7 @@
 
 #include <json-glib/json-glib.h>
 
-typedef struct eng_vae eng_vae;
-
+typedef struct eng_vae eng_vae; /* opaque; does not own the memory its weights point to */
 
 struct eng_vae_sizes {
   int latent_channels;

@@ -8,8 +8,7 @@
 
 #include <json-glib/json-glib.h>
 
-typedef struct eng_z_image eng_z_image;
-
+typedef struct eng_z_image eng_z_image; /* opaque; does not own the memory its weights point to */
 
 struct eng_z_image_sizes {
   int dim, heads, head_dim, layers, refiners;

@@ -1,0 +1,226 @@
+/* engine/engine.h - the only engine header that app/ and ui/ include.
+ *
+ * An engine owns one device and the one thread that drives it.  Loading a model and making a
+ * picture are asked for from any thread, return at once and are done in the order asked; what
+ * happens is told to an observer, on the engine's thread.  An observer must be quick and must not
+ * call the engine's blocking functions (eng_engine_free).
+ *
+ * Functions that return NULL or FALSE have set error, in domain ENG_ERROR (engine/error.h). */
+#pragma once
+
+#include "engine/error.h"
+
+#include <glib.h>
+#include <stdint.h>
+
+typedef struct eng_engine eng_engine; /* device, model, queue; one owner */
+typedef struct eng_job eng_job;       /* one picture to be made; reference counted, atomic */
+typedef struct eng_image eng_image; /* one finished picture; immutable, reference counted, atomic */
+typedef struct eng_model_info eng_model_info; /* what a path holds; immutable, reference counted */
+
+/* ---- Choices.  Zero is always the model's default. ---- */
+
+enum eng_sampler {
+  ENG_SAMPLER_DEFAULT,
+  ENG_SAMPLER_EULER,
+  ENG_SAMPLER_EULER_ANCESTRAL,
+  ENG_SAMPLER_HEUN, /* two evaluations a step */
+  ENG_SAMPLER_DPMPP_2M,
+  ENG_SAMPLER_RES_MULTISTEP,
+  ENG_SAMPLER_LCM,
+  ENG_N_SAMPLERS
+};
+
+enum eng_schedule {
+  ENG_SCHEDULE_DEFAULT,
+  ENG_SCHEDULE_SIMPLE, /* Z-Image's own grid */
+  ENG_SCHEDULE_SGM_UNIFORM,
+  ENG_SCHEDULE_NORMAL, /* stable-diffusion.cpp's "discrete" */
+  ENG_SCHEDULE_BETA,
+  ENG_SCHEDULE_KARRAS,
+  ENG_SCHEDULE_EXPONENTIAL,
+  ENG_N_SCHEDULES
+};
+
+enum eng_rng {
+  ENG_RNG_CPU, /* torch's CPU generator: what ComfyUI and diffusers draw */
+  ENG_RNG_CUDA /* torch's CUDA generator: what A1111 draws */
+};
+
+/* Names as people know them ("DPM++ 2M", "SGM Uniform"; not translated), and the short ones of the
+ * command line ("dpm++2m", "sgm_uniform"); NULL past the last.  Static.  from_name takes either
+ * spelling, ignoring case, and returns the default's 0 for an unknown name. */
+const char *eng_sampler_get_name (enum eng_sampler sampler);
+const char *eng_sampler_get_id (enum eng_sampler sampler);
+enum eng_sampler eng_sampler_from_name (const char *name);
+const char *eng_schedule_get_name (enum eng_schedule schedule);
+const char *eng_schedule_get_id (enum eng_schedule schedule);
+enum eng_schedule eng_schedule_from_name (const char *name);
+
+/* ---- What a path holds ---- */
+
+struct eng_component {
+  const char *name;  /* "text encoder", "transformer", "vae" */
+  const char *file;  /* path relative to the model's; may be "" */
+  const char *dtype; /* the most common one on disk, such as "BF16" */
+  uint64_t parameters;
+  uint64_t bytes; /* on disk */
+  guint tensors;
+};
+
+struct eng_defaults {
+  int width, height, steps;
+  float cfg, shift;
+  enum eng_sampler sampler;
+  enum eng_schedule schedule;
+};
+
+/* Reads headers only (milliseconds); any thread; blocking.  path: a folder or a file. */
+eng_model_info *eng_model_inspect (const char *path, GError **error);
+eng_model_info *eng_model_info_ref (eng_model_info *info);
+void eng_model_info_unref (eng_model_info *info);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_model_info, eng_model_info_unref)
+const char *eng_model_info_get_path (const eng_model_info *info);   /* as given, absolute */
+const char *eng_model_info_get_name (const eng_model_info *info);   /* file or folder name */
+const char *eng_model_info_get_family (const eng_model_info *info); /* "Z-Image" */
+const char *
+eng_model_info_get_hash (const eng_model_info *info); /* 10 hex digits; see the README */
+const struct eng_component *eng_model_info_get_components (const eng_model_info *info, guint *n);
+const struct eng_defaults *eng_model_info_get_defaults (const eng_model_info *info);
+int eng_model_info_get_prompt_limit (const eng_model_info *info);  /* tokens, wrapper included */
+int eng_model_info_get_size_multiple (const eng_model_info *info); /* pixels: 16 */
+
+/* ---- The engine ---- */
+
+struct eng_options {
+  const char *device; /* "auto" (or NULL), "cpu", "cuda" */
+  int threads;        /* of the CPU device; 0 is all cores */
+};
+
+eng_engine *eng_engine_new (const struct eng_options *options, GError **error);
+/* Cancels what runs and what waits (each job's done is still called), joins the thread.  NULL
+ * allowed. */
+void eng_engine_free (eng_engine *engine);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_engine, eng_engine_free)
+/* "CPU, 2 threads"; and why it is not a GPU ("" when it is one).  Borrowed. */
+const char *eng_engine_get_device_name (const eng_engine *engine);
+const char *eng_engine_get_device_reason (const eng_engine *engine);
+
+struct eng_load_observer { /* every member may be NULL; called on the engine's thread */
+  void (*progress) (double fraction, void *data);
+  /* Exactly once.  info is NULL when error is set; the earlier model is then gone, too, unless the
+   * path could not be read at all. */
+  void (*done) (eng_model_info *info, const GError *error, void *data);
+  void *data;
+};
+
+/* Replaces the model.  A load that has not begun is superseded by a later one (done gets
+ * ENG_ERROR_CANCELLED); a load that runs is cancelled by it.  Jobs submitted later use the new
+ * model. */
+void eng_engine_load (eng_engine *engine, const char *path,
+                      const struct eng_load_observer *observer);
+
+/* Tokens of text as the loaded model counts them, chat wrapper included; 0 without a model, -1 for
+ * text that is not UTF-8.  Any thread; takes time with the text's length (about 10 MB a second). */
+int eng_engine_count_tokens (eng_engine *engine, const char *text);
+
+/* ---- Jobs ---- */
+
+enum eng_flags {
+  ENG_FLAG_NO_PREVIEW = 1 << 0, /* progress without frames */
+};
+
+struct eng_params {     /* zero means the model's default, except for seed */
+  const char *prompt;   /* UTF-8 */
+  const char *negative; /* UTF-8; used when cfg is above 1; NULL is "" */
+  int width, height;    /* pixels, multiples of eng_model_info_get_size_multiple */
+  int steps;            /* 1 to 150 */
+  float cfg;            /* 1 is off; above 1 costs a second pass per step; to 30 */
+  uint64_t seed;        /* same seed, params and model give the same picture */
+  enum eng_sampler sampler;
+  enum eng_schedule schedule;
+  enum eng_rng rng;
+  float shift;          /* of the sigma schedule; 0.01 to 100 */
+  float cfg_norm_cap;   /* > 0: guided prediction's norm at most this times the positive's */
+  float cfg_truncation; /* > 0: no guidance once 1 - sigma exceeds it; to 1 */
+  enum eng_flags flags;
+  const char *init_latents; /* .safetensors with one f32 [1, C, H/8, W/8]: used as the noise */
+  const char *dump_latents; /* .safetensors to write: noise, each step's latents, the final ones */
+  const char *dump_embeddings; /* .safetensors to write: token ids and encoder output */
+};
+
+enum eng_stage { ENG_STAGE_TEXT, ENG_STAGE_DENOISE, ENG_STAGE_DECODE };
+
+struct eng_frame { /* a preview, sRGB; lives for the call */
+  int width, height;
+  const uint8_t *rgba; /* width * 4 bytes a row, alpha 255 */
+};
+
+struct eng_progress {
+  enum eng_stage stage;
+  int step, n_steps;    /* steps done; in ENG_STAGE_DENOISE 0 to n_steps */
+  double elapsed, left; /* seconds since the job began; estimate to its end, < 0: unknown */
+  const struct eng_frame *frame; /* the denoised estimate after this step; NULL: none */
+};
+
+struct eng_observer { /* every member may be NULL; called on the engine's thread */
+  void (*progress) (eng_job *job, const struct eng_progress *progress, void *data);
+  /* Exactly once per job, also when cancelled.  image is NULL when error is set. */
+  void (*done) (eng_job *job, eng_image *image, const GError *error, void *data);
+  void *data;
+};
+
+/* Checks params against the model, copies them, queues the job and returns a reference to it, which
+ * the caller gives back.  NULL: impossible params, or no model is loaded or loading; done is then
+ * not called.  What only the later model can refuse is told by done. */
+eng_job *eng_engine_submit (eng_engine *engine, const struct eng_params *params,
+                            const struct eng_observer *observer, GError **error);
+eng_job *eng_job_ref (eng_job *job);
+void eng_job_unref (eng_job *job);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_job, eng_job_unref)
+/* Any thread, any time; done gets ENG_ERROR_CANCELLED soon (between two operations). */
+void eng_job_cancel (eng_job *job);
+
+/* ---- Pictures ---- */
+
+struct eng_span {   /* on the job's clock: milliseconds since it began */
+  const char *lane; /* "text", "denoise", "decode", "copy", "host"; static */
+  const char *name; /* "step 3"; borrowed */
+  double start, end;
+};
+
+enum eng_save_flags {
+  ENG_SAVE_NO_METADATA = 1 << 0,
+};
+
+eng_image *eng_image_ref (eng_image *image);
+void eng_image_unref (eng_image *image);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_image, eng_image_unref)
+int eng_image_get_width (const eng_image *image);
+int eng_image_get_height (const eng_image *image);
+GBytes *eng_image_get_rgba (const eng_image *image); /* width * 4 bytes a row; borrowed */
+/* The settings it was made with, every default filled in; strings borrowed. */
+const struct eng_params *eng_image_get_params (const eng_image *image);
+const char *eng_image_get_model_name (const eng_image *image);
+const char *eng_image_get_infotext (const eng_image *image); /* A1111 `parameters`; borrowed */
+/* A sentence when the prompt was cut at the model's limit, else NULL. */
+const char *eng_image_get_warning (const eng_image *image);
+const struct eng_span *eng_image_get_spans (const eng_image *image, guint *n);
+double eng_image_get_seconds (const eng_image *image); /* from begin to done */
+
+/* Writes a PNG atomically; any thread but the engine's; blocking.  An older file stays whole when
+ * something fails. */
+gboolean eng_image_save_png (const eng_image *image, const char *path, enum eng_save_flags flags,
+                             GError **error);
+/* PNG in memory, for the clipboard and for dragging. */
+GBytes *eng_image_to_png (const eng_image *image, enum eng_save_flags flags, GError **error);
+
+/* What a PNG's `parameters` say.  Strings belong to the settings; free with eng_settings_free. */
+typedef struct {
+  struct eng_params params; /* what was found; zero where nothing was */
+  char *infotext;           /* the text itself */
+  char *model;              /* or NULL */
+} eng_settings;
+eng_settings *eng_settings_read_png (const char *path, GError **error);
+void eng_settings_free (eng_settings *settings);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_settings, eng_settings_free)
