@@ -1,0 +1,189 @@
+#include "engine/model.h"
+
+#include "engine/json.h"
+
+/* Linear latent-to-RGB factors of the Flux VAE, which Z-Image shares, and the bias as a last row.
+ * Numbers: ComfyUI, comfy/latent_formats.py, class Flux. */
+static const float flux_preview[17 * 3] = {
+  -0.0346f, 0.0244f,  0.0681f,  0.0034f,  0.0210f,  0.0687f,  0.0275f,  -0.0668f, -0.0433f,
+  -0.0174f, 0.0160f,  0.0617f,  0.0859f,  0.0721f,  0.0329f,  0.0004f,  0.0383f,  0.0115f,
+  0.0405f,  0.0861f,  0.0915f,  -0.0236f, -0.0185f, -0.0259f, -0.0245f, 0.0250f,  0.1180f,
+  0.1008f,  0.0755f,  -0.0421f, -0.0515f, 0.0201f,  0.0011f,  0.0428f,  -0.0012f, -0.0036f,
+  0.0817f,  0.0765f,  0.0749f,  -0.1264f, -0.0522f, -0.1103f, -0.0280f, -0.0881f, -0.0499f,
+  -0.1262f, -0.0982f, -0.0778f, -0.0329f, -0.0718f, -0.0851f,
+};
+
+struct load_progress {
+  void (*progress) (double fraction, void *data);
+  void *data;
+  size_t before, total; /* bytes of earlier parts, of all */
+};
+
+static void
+progress_cb (size_t done, size_t total, void *data)
+{
+  const struct load_progress *p = data;
+
+  if (p->progress && p->total)
+    p->progress ((double) (p->before + done) / p->total, p->data);
+}
+
+/* preview.json: {"factors": [[r, g, b] * channels], "bias": [r, g, b]}. */
+static gboolean
+read_preview (const char *path, float *values, int channels, GError **error)
+{
+  g_autoptr (JsonObject) object = eng_json_read_object (path, error);
+  JsonArray *factors = object ? eng_json_get_array (object, "factors", error) : NULL;
+  double bias[3];
+
+  if (!factors || !eng_json_get_doubles (object, "bias", bias, 3, error))
+    return FALSE;
+  if ((int) json_array_get_length (factors) != channels) {
+    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL, "“%s” has factors of %u channels, expected %d",
+                 path, json_array_get_length (factors), channels);
+    return FALSE;
+  }
+  for (int c = 0; c <= channels; c++) {
+    JsonNode *node = c < channels ? json_array_get_element (factors, c) : NULL;
+    JsonArray *row = node && JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
+
+    if (c < channels && (!row || json_array_get_length (row) != 3)) {
+      g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL, "“%s”: factors[%d] is not three numbers",
+                   path, c);
+      return FALSE;
+    }
+    for (int i = 0; i < 3; i++)
+      values[c * 3 + i] = row ? json_array_get_double_element (row, i) : bias[i];
+  }
+  return TRUE;
+}
+
+/* Without a file of its own a 16-channel model is taken for Flux's VAE; others have no preview. */
+static gboolean
+want_preview (eng_model *model, eng_loader *loader, GError **error)
+{
+  const int channels = eng_vae_get_sizes (model->vae)->latent_channels;
+  g_autofree float *values = g_new (float, (channels + 1) * 3);
+
+  if (model->info->preview) {
+    if (!read_preview (model->info->preview, values, channels, error))
+      return FALSE;
+    eng_loader_want_constant (loader, &model->preview, channels + 1, 3, values);
+  } else if (channels == 16) {
+    eng_loader_want_constant (loader, &model->preview, channels + 1, 3, flux_preview);
+  }
+  return TRUE;
+}
+
+static gboolean
+check_widths (const eng_model *model, GError **error)
+{
+  const struct eng_z_image_sizes *sizes = eng_z_image_get_sizes (model->transformer);
+  const int text = eng_qwen3_get_width (model->text);
+  const int ids = eng_tokenizer_get_vocabulary_size (model->tokenizer);
+  const int channels = eng_vae_get_sizes (model->vae)->latent_channels;
+  const char *path = model->info->path;
+
+  if (text != sizes->caption_width)
+    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
+                 "“%s”: the text encoder is %d wide, but the transformer expects %d", path, text,
+                 sizes->caption_width);
+  else if (ids > eng_qwen3_get_vocabulary_size (model->text))
+    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
+                 "“%s”: the tokenizer has %d ids, but the text encoder only %d", path, ids,
+                 eng_qwen3_get_vocabulary_size (model->text));
+  else if (channels != sizes->channels)
+    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
+                 "“%s”: the VAE has %d latent channels, but the transformer %d", path, channels,
+                 sizes->channels);
+  else
+    return TRUE;
+  return FALSE;
+}
+
+static JsonObject *
+read_config (const struct eng_part_source *part, GError **error)
+{
+  return eng_json_read_object (part->config, error);
+}
+
+/* Creates the three networks, which tell their loaders what they want. */
+static gboolean
+describe_networks (eng_model *model, eng_loader **loaders, GError **error)
+{
+  const struct eng_part_source *parts = model->info->parts;
+  JsonObject *configs[ENG_N_PARTS] = { NULL };
+  gboolean ok = TRUE;
+
+  for (guint i = 0; i < ENG_N_PARTS && ok; i++)
+    ok = !parts[i].config || (configs[i] = read_config (&parts[i], error));
+  if (ok && !configs[ENG_PART_TEXT]) {
+    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL, "“%s” has no config.json for its text encoder",
+                 model->info->path);
+    ok = FALSE;
+  }
+  ok = ok && (model->text = eng_qwen3_new (configs[0], loaders[0], error)) &&
+       (model->transformer = eng_z_image_new (configs[1], loaders[1], error)) &&
+       (model->vae = eng_vae_new (configs[2], loaders[2], error)) &&
+       want_preview (model, loaders[2], error) && check_widths (model, error);
+
+  for (guint i = 0; i < ENG_N_PARTS; i++)
+    g_clear_pointer (&configs[i], json_object_unref);
+  return ok;
+}
+
+static gboolean
+load_blocks (eng_model *model, eng_loader **loaders, krn_stream *stream,
+             struct load_progress *progress, const int *cancelled, GError **error)
+{
+  for (guint i = 0; i < ENG_N_PARTS; i++)
+    progress->total += eng_loader_get_bytes (loaders[i]);
+  for (guint i = 0; i < ENG_N_PARTS; i++) {
+    model->blocks[i] = eng_loader_finish (loaders[i], model->device, stream, progress_cb, progress,
+                                          cancelled, error);
+    if (!model->blocks[i])
+      return FALSE;
+    progress->before += eng_loader_get_bytes (loaders[i]);
+  }
+  return TRUE;
+}
+
+eng_model *
+eng_model_load (eng_model_info *info, struct krn_device *device, krn_stream *stream,
+                void (*progress) (double fraction, void *data), void *data, const int *cancelled,
+                GError **error)
+{
+  g_autoptr (eng_model) model = g_new0 (eng_model, 1);
+  struct load_progress p = { .progress = progress, .data = data };
+  eng_loader *loaders[ENG_N_PARTS];
+  gboolean ok;
+
+  model->info = eng_model_info_ref (info);
+  model->device = device;
+  for (guint i = 0; i < ENG_N_PARTS; i++)
+    loaders[i] =
+        eng_loader_new (info->parts[i].weights, info->components[i].name, info->parts[i].prefix);
+
+  ok = (model->tokenizer = eng_tokenizer_open (info->tokenizer, error)) &&
+       describe_networks (model, loaders, error) &&
+       load_blocks (model, loaders, stream, &p, cancelled, error);
+
+  for (guint i = 0; i < ENG_N_PARTS; i++)
+    eng_loader_free (loaders[i]);
+  return ok ? g_steal_pointer (&model) : NULL;
+}
+
+void
+eng_model_free (eng_model *model)
+{
+  if (!model)
+    return;
+  for (guint i = 0; i < ENG_N_PARTS; i++)
+    model->device->free_memory (model->device, model->blocks[i]);
+  g_clear_pointer (&model->tokenizer, eng_tokenizer_free);
+  g_clear_pointer (&model->text, eng_qwen3_free);
+  g_clear_pointer (&model->transformer, eng_z_image_free);
+  g_clear_pointer (&model->vae, eng_vae_free);
+  eng_model_info_unref (model->info);
+  g_free (model);
+}

@@ -1,0 +1,54 @@
+/* engine/model.h - a model: what a path holds, and the same on a device. */
+#pragma once
+
+#include "engine/engine.h"
+#include "engine/qwen3.h"
+#include "engine/tokenizer.h"
+#include "engine/vae.h"
+#include "engine/z_image.h"
+
+enum eng_part { ENG_PART_TEXT, ENG_PART_TRANSFORMER, ENG_PART_VAE, ENG_N_PARTS };
+
+/* Where one component's tensors and settings are. */
+struct eng_part_source {
+  eng_weights *weights; /* owned */
+  const char *prefix;   /* of its tensors' names; static */
+  char *config;         /* path of its config.json, or NULL */
+};
+
+struct eng_model_info {
+  gatomicrefcount refs;
+  char *path, *name;
+  char hash[11];
+  struct eng_component components[ENG_N_PARTS]; /* strings owned */
+  struct eng_part_source parts[ENG_N_PARTS];
+  char *tokenizer; /* path of tokenizer.json */
+  char *preview;   /* path of preview.json, or NULL */
+  struct eng_defaults defaults;
+};
+
+/* Tokens that a prompt may have, chat wrapper included: diffusers' max_sequence_length for Z-Image.
+ */
+enum { ENG_PROMPT_LIMIT = 512 };
+/* Sizes are multiples of this many pixels: VAE scale 8 times patch 2. */
+enum { ENG_SIZE_MULTIPLE = 16 };
+
+typedef struct {
+  eng_model_info *info; /* owned */
+  eng_tokenizer *tokenizer;
+  eng_qwen3 *text;
+  eng_z_image *transformer;
+  eng_vae *vae;
+  krn_tensor
+      preview; /* f32 [channels + 1, 3]: latent to RGB, the last row the bias; no data: none */
+  struct krn_device *device; /* borrowed */
+  void *blocks[ENG_N_PARTS]; /* device memory of the weights, owned */
+} eng_model;
+
+/* Blocking; on the engine's thread.  progress gets fractions.  Adopts nothing; takes a reference.
+ */
+eng_model *eng_model_load (eng_model_info *info, struct krn_device *device, krn_stream *stream,
+                           void (*progress) (double fraction, void *data), void *data,
+                           const int *cancelled, GError **error);
+void eng_model_free (eng_model *model); /* NULL allowed */
+G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_model, eng_model_free)
