@@ -1,0 +1,127 @@
+#!/usr/bin/env python3
+"""Writes the goldens of the noise, schedule and sampler tests into tests/data/.
+
+    python3 tests/fidelity/make_sampling_goldens.py [noise] [schedule] [sampler]
+
+Needs numpy, torch, diffusers and scipy.  What each golden comes from is said in its file's head.
+"""
+
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+DATA = Path(__file__).resolve().parent.parent / "data"
+M32 = np.uint64(0xFFFFFFFF)
+
+
+def write(name, head, lines):
+    text = "".join(f"# {line}\n" for line in head) + "".join(f"{line}\n" for line in lines)
+    (DATA / name).write_text(text)
+    print(f"{name}: {len(lines)} lines, {len(text)} bytes")
+
+
+def bits(values):
+    return " ".join(f"{v:08x}" for v in np.asarray(values, np.float32).view(np.uint32))
+
+
+# ---- Noise ----
+
+CPU_DRAWS = [
+    (0, [1]), (0, [2]), (0, [15]), (0, [16]), (0, [17]), (0, [31]), (0, [32]), (0, [33]),
+    (7, [3, 20, 1, 5, 16, 2]), (7, [15, 15, 15]), (42, [24]), (42, [100]), (42, [623, 1, 625]),
+    (1, [4096]), (2**32 - 1, [64]), (2**32, [64]), (2**63 - 1, [64]), (2**64 - 1, [64]),
+    (0x123456789ABCDEF0, [9, 64, 9]), (20261122, [16 * 32 * 32]), (5, [16 * 128 * 128]),
+    (6, [16 * 128 * 128 + 5, 262144]),
+]
+
+
+def cpu_line(seed, sizes):
+    generator = torch.Generator().manual_seed(seed)
+    draws = np.concatenate([torch.randn(n, generator=generator).numpy() for n in sizes])
+    digest = hashlib.sha256(draws.astype("<f4").tobytes()).hexdigest()
+    return f"{seed} {','.join(map(str, sizes))} {digest} {bits(draws[:4])}"
+
+
+def philox(counter, thread, seed):
+    """Philox 4x32-10 of (counter, thread) in the layout of cuRAND; arrays of uint64."""
+    w = [counter & M32, counter >> np.uint64(32), thread & M32, thread >> np.uint64(32)]
+    k = [np.uint64(seed) & M32, np.uint64(seed) >> np.uint64(32)]
+    for _ in range(10):
+        a, b = np.uint64(0xD2511F53) * w[0], np.uint64(0xCD9E8D57) * w[2]
+        w = [(b >> np.uint64(32)) ^ w[1] ^ k[0], b & M32, (a >> np.uint64(32)) ^ w[3] ^ k[1], a & M32]
+        k = [(k[0] + np.uint64(0x9E3779B9)) & M32, (k[1] + np.uint64(0xBB67AE85)) & M32]
+    return w
+
+
+def check_philox():
+    """The known answers that Random123 publishes for philox4x32-10."""
+    u = np.uint64
+    got = philox(u(0x85A308D3243F6A88), u(0x0370734413198A2E), 0x299F31D0A4093822)
+    assert [int(x) for x in got] == [0xD16CFE09, 0x94FDCCEB, 0x5001E420, 0x24126EA1]
+    assert [int(x) for x in philox(u(0), u(0), 0)] == [0x6627E8D5, 0xE169C58D, 0xBC57AC4C, 0x9B00DBD8]
+
+
+def cuda_randn(seed, offset, n, max_threads=0):
+    """float32 where cuRAND has float32 variables; log and sin in float64, rounded once."""
+    f = np.float32
+    threads = -(-n // 256) * 256
+    if max_threads:
+        threads = min(threads, max_threads // 256 * 256)
+    i = np.arange(n, dtype=np.uint64)
+    run = i // np.uint64(threads)
+    w = np.stack(philox(np.uint64(offset) + run // np.uint64(4), i % np.uint64(threads), seed))
+    part = (run % np.uint64(4)).astype(int)
+    x, y = w[part & 2, np.arange(n)].astype(f), w[(part & 2) + 1, np.arange(n)].astype(f)
+    to_turn = f(2.3283064e-10) * f(6.2831855)
+    # A product of two float32 and a sum fit float64, so one rounding makes it the fused one.
+    u = (x.astype(np.float64) * 2.0**-32 + 2.0**-33).astype(f)
+    v = (y.astype(np.float64) * np.float64(to_turn) + np.float64(to_turn / f(2))).astype(f)
+    s = np.sqrt(f(-2) * np.log(u.astype(np.float64)).astype(f))
+    v = v.astype(np.float64)
+    used = (n - 1) // (threads * 4) + 1
+    return (s * np.where(part & 1, np.cos(v), np.sin(v)).astype(f)).astype(f), offset + used
+
+
+def check_cuda_randn():
+    """torch.cuda's values for seed 0, as printed in A1111's modules/rng_philox.py."""
+    want = [-0.92466259, -0.42534415, -2.6438457, 0.14518388, -0.12086647, -0.57972564,
+            -0.62285122, -0.32838709, -1.07454231, -0.36314407, -1.67105067, 2.26550497]
+    assert np.allclose(cuda_randn(0, 0, 12)[0], want, rtol=2e-6, atol=0)
+
+
+def cuda_line(seed, sizes, max_threads):
+    offset, parts = 0, []
+    for n in sizes:
+        values, offset = cuda_randn(seed, offset, n, max_threads)
+        parts.append(values)
+    values = np.concatenate(parts)
+    picked = np.unique(np.linspace(0, len(values) - 1, 24).astype(int))
+    pairs = " ".join(f"{i}:{values[i].view(np.uint32):08x}" for i in picked)
+    return f"{seed} {max_threads} {','.join(map(str, sizes))} {pairs}"
+
+
+def make_noise():
+    check_philox()
+    check_cuda_randn()
+    write("noise-cpu.txt",
+          [f"torch {torch.__version__.split('+')[0]}, {torch.backends.cpu.get_cpu_capability()}: "
+           "seed, sizes of consecutive torch.randn, SHA-256 of all values, first bits"],
+          [cpu_line(*draw) for draw in CPU_DRAWS])
+    # 196608 threads: an RTX 4090 (128 x 1536); 270336: an H200 (132 x 2048).
+    draws = [(0, [12], 0), (0, [4, 4, 4], 0), (2**64 - 1, [1000], 0), (2**40 + 3, [16384, 16384], 0),
+             (5, [262144], 0), (5, [262144, 12], 196608), (5, [1048576, 12], 196608),
+             (9, [1048576, 262144], 270336)]
+    write("noise-cuda.txt",
+          ["From the formula, in numpy (make_sampling_goldens.py), not from a GPU: seed, most threads,",
+           "sizes of consecutive draws, index:bits of some values of all draws in a row"],
+          [cuda_line(*draw) for draw in draws])
+
+
+PARTS = {"noise": make_noise}
+
+if __name__ == "__main__":
+    for part in sys.argv[1:] or PARTS:
+        PARTS[part]()
