@@ -54,10 +54,10 @@ PROMPTS = {
 }
 SIZES = {"A": (8, 16, "S"), "B": (12, 20, "L")}  # latent height and width, prompt
 T = [0.0, 0.36]
-DIM, STEPS, GUIDANCE = 72, 8, 3.0
+DIM, STEPS, GUIDANCE = 48, 8, 3.0
 
 TRANSFORMER = dict(
-    dim=DIM, n_heads=3, n_kv_heads=3, axes_dims=[4, 8, 12], axes_lens=[256, 64, 64], n_layers=2,
+    dim=DIM, n_heads=3, n_kv_heads=3, axes_dims=[4, 6, 6], axes_lens=[256, 64, 64], n_layers=2,
     n_refiner_layers=1, in_channels=16, cap_feat_dim=64,
 )
 TEXT_ENCODER = dict(
