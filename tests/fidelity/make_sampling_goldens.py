@@ -120,7 +120,91 @@ def make_noise():
           [cuda_line(*draw) for draw in draws])
 
 
-PARTS = {"noise": make_noise}
+# ---- Schedules ----
+
+
+def line(*fields):
+    return " ".join(f"{f:.9g}" if isinstance(f, float) else str(f) for f in fields)
+
+
+def shifted(t, shift):
+    return shift * t / (1 + (shift - 1) * t)
+
+
+def diffusers_sigmas(n, **config):
+    """What diffusers' ZImagePipeline asks its scheduler for."""
+    from diffusers import FlowMatchEulerDiscreteScheduler
+
+    tokens = config.pop("tokens", None)
+    scheduler = FlowMatchEulerDiscreteScheduler(**config)
+    c = scheduler.config
+    mu = None
+    if tokens:
+        slope = (c.max_shift - c.base_shift) / (c.max_image_seq_len - c.base_image_seq_len)
+        mu = tokens * slope + c.base_shift - slope * c.base_image_seq_len
+    scheduler.set_timesteps(sigmas=np.linspace(1.0, 1 / n, n), mu=mu)
+    return scheduler.sigmas.numpy()
+
+
+def comfy_sigmas(schedule, n, shift):
+    """ComfyUI's rules, written down again in float64, for the flow models' table of 1000 sigmas."""
+    from scipy.stats import beta
+
+    table = shifted(np.arange(1, 1001) / 1000, shift)
+    if schedule == "sgm_uniform":
+        sigmas = shifted(np.linspace(1, table[0], n + 1)[:-1], shift)
+    elif schedule == "karras":
+        ramp = np.linspace(0, 1, n)
+        sigmas = (1 + ramp * (table[0] ** (1 / 7) - 1)) ** 7
+    elif schedule == "exponential":
+        sigmas = np.exp(np.linspace(0, np.log(table[0]), n))
+    elif schedule == "beta":
+        at = np.rint(beta.ppf(1 - np.linspace(0, 1, n, endpoint=False), 0.6, 0.6) * 999).astype(int)
+        sigmas = table[[t for i, t in enumerate(at) if i == 0 or t != at[i - 1]]]
+    return np.append(sigmas, 0)
+
+
+def sdcpp_discrete(n, shift):
+    """stable-diffusion.cpp: t from 999 to 0, sigma of t is the shifted (t + 1) / 1000."""
+    return np.append(shifted((np.linspace(999, 0, n) + 1) / 1000, shift), 0)
+
+
+def make_schedule():
+    from scipy.stats import beta
+
+    # Fields: schedule, interpolation, steps, shift, terminal, tokens, then the sigmas.
+    lines = []
+    for n, shift in [(1, 3.0), (2, 3.0), (7, 3.0), (8, 3.0), (8, 1.0), (20, 6.0), (150, 3.0), (9, 0.5)]:
+        lines.append(line("simple", "-", n, shift, 0, 0, *map(float, diffusers_sigmas(n, shift=shift))))
+    for kind in ("karras", "exponential", "beta"):
+        for n, shift in [(1, 3.0), (2, 3.0), (8, 3.0), (30, 1.0)]:
+            sigmas = diffusers_sigmas(n, shift=shift, **{f"use_{kind}_sigmas": True})
+            lines.append(line("simple", kind, n, shift, 0, 0, *map(float, sigmas)))
+    sigmas = diffusers_sigmas(8, shift=3.0, shift_terminal=0.1)
+    lines.append(line("simple", "-", 8, 3.0, 0.1, 0, *map(float, sigmas)))
+    sigmas = diffusers_sigmas(8, shift=3.0, shift_terminal=0.1, use_karras_sigmas=True)
+    lines.append(line("simple", "karras", 8, 3.0, 0.1, 0, *map(float, sigmas)))
+    for kind in ("exponential", "linear"):
+        for tokens in (256, 1024, 4096, 9216):
+            sigmas = diffusers_sigmas(8, use_dynamic_shifting=True, tokens=tokens, time_shift_type=kind)
+            lines.append(line("simple", kind, 8, 0, 0, tokens, *map(float, sigmas)))
+    for kind in ("sgm_uniform", "karras", "exponential", "beta"):
+        for n, shift in [(1, 3.0), (2, 3.0), (8, 3.0), (20, 1.0), (25, 6.0), (300, 3.0)]:
+            if n < 300 or kind == "beta":
+                lines.append(line(kind, "-", n, shift, 0, 0, *map(float, comfy_sigmas(kind, n, shift))))
+    for n, shift in [(1, 3.0), (2, 3.0), (8, 3.0), (9, 3.0), (20, 1.0)]:
+        lines.append(line("discrete", "-", n, shift, 0, 0, *map(float, sdcpp_discrete(n, shift))))
+    write("schedule.txt",
+          ["schedule, interpolation (dynamic shift: its type), steps, shift, terminal, tokens, sigmas.",
+           "simple: diffusers' FlowMatchEulerDiscreteScheduler; others: make_sampling_goldens.py"],
+          lines)
+    points = [(p, a, b) for a, b in [(0.6, 0.6), (0.5, 2.0), (3.0, 1.5)]
+              for p in (1e-6, 0.001, 0.05, 0.3, 0.5, 0.7, 0.99, 1 - 1e-6)]
+    write("beta-quantile.txt", ["scipy.stats.beta.ppf: p, a, b, x"],
+          [f"{p!r} {a} {b} {float(beta.ppf(p, a, b))!r}" for p, a, b in points])
+
+
+PARTS = {"noise": make_noise, "schedule": make_schedule}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:
