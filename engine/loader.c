@@ -81,8 +81,8 @@ eng_loader_free (eng_loader *loader)
   g_free (loader);
 }
 
-static const struct eng_tensor_info *
-lookup (const eng_loader *loader, const char *name)
+const struct eng_tensor_info *
+eng_loader_lookup (const eng_loader *loader, const char *name)
 {
   g_autofree char *full = g_strconcat (loader->prefix, name, NULL);
 
@@ -92,7 +92,7 @@ lookup (const eng_loader *loader, const char *name)
 gboolean
 eng_loader_has (const eng_loader *loader, const char *name)
 {
-  return lookup (loader, name) != NULL;
+  return eng_loader_lookup (loader, name) != NULL;
 }
 
 static void refuse (eng_loader *loader, const char *format, ...) G_GNUC_PRINTF (2, 3);
@@ -134,7 +134,7 @@ refuse_shape (eng_loader *loader, const struct eng_tensor_info *tensor, const ch
 static const struct eng_tensor_info *
 find (eng_loader *loader, const char *name)
 {
-  const struct eng_tensor_info *tensor = lookup (loader, name);
+  const struct eng_tensor_info *tensor = eng_loader_lookup (loader, name);
 
   if (!tensor) {
     refuse (loader, "%s%s is missing", loader->prefix, name);

@@ -61,6 +61,8 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_loader, eng_loader_free)
 
 /* TRUE when the file has prefix + name: to choose between spellings. */
 gboolean eng_loader_has (const eng_loader *loader, const char *name);
+/* The tensor prefix + name, to read sizes from; NULL when the file has none. */
+const struct eng_tensor_info *eng_loader_lookup (const eng_loader *loader, const char *name);
 /* *target becomes [rows, cols]: the named tensors' rows one under the other.  Each may have any
  * number of dimensions; its last must be cols (or, with rows == 1, its product), and the sum of
  * rows must be rows.  The list of names ends with NULL. */
