@@ -1,0 +1,306 @@
+#include "kernels/cpu/gemm.h"
+
+#include <string.h>
+
+enum { BLOCK_TILES = 16 }; /* tiles that share a panel while it is in the L2 cache */
+
+/* The tile for nv vectors of columns; inlined, so that nv is a constant and acc lies in registers.
+ */
+static inline __attribute__ ((always_inline)) void
+tile (const struct krn_tile_rows *rows, const float *panel, int taps, int64_t channels,
+      int64_t first, const int nv)
+{
+  krn_vector acc[KRN_TILE_ROWS][KRN_TILE_VECTORS];
+
+#pragma GCC unroll 8
+  for (int i = 0; i < KRN_TILE_ROWS; i++)
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++)
+      acc[i][v] = *(const krn_vector *) (panel + v * KRN_VECTOR);
+
+  panel += KRN_TILE_COLS;
+  for (int t = 0; t < taps; t++) {
+    const float *const *a = rows->a[t];
+    const float *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3], *a4 = a[4], *a5 = a[5];
+
+    for (int64_t c = 0; c < channels; c++, panel += KRN_TILE_COLS)
+#pragma GCC unroll 4
+      for (int v = 0; v < nv; v++) {
+        const krn_vector w = *(const krn_vector *) (panel + v * KRN_VECTOR);
+
+        acc[0][v] += a0[c] * w;
+        acc[1][v] += a1[c] * w;
+        acc[2][v] += a2[c] * w;
+        acc[3][v] += a3[c] * w;
+        acc[4][v] += a4[c] * w;
+        acc[5][v] += a5[c] * w;
+      }
+  }
+
+  /* At the end, so that a long sum is rounded as the sum of its passes. */
+  if (rows->add[0])
+#pragma GCC unroll 8
+    for (int i = 0; i < KRN_TILE_ROWS; i++)
+#pragma GCC unroll 4
+      for (int v = 0; v < nv; v++)
+        acc[i][v] += *(const krn_vector *) (rows->add[i] + first + v * KRN_VECTOR);
+
+#pragma GCC unroll 8
+  for (int i = 0; i < KRN_TILE_ROWS; i++)
+#pragma GCC unroll 4
+    for (int v = 0; v < nv; v++)
+      *(krn_vector *) (rows->y[i] + first + v * KRN_VECTOR) = acc[i][v];
+}
+
+static void
+tile_vectors (const struct krn_tile_rows *rows, const float *panel, int taps, int64_t channels,
+              int64_t first, int nv)
+{
+  switch (nv) {
+  case 1:
+    tile (rows, panel, taps, channels, first, 1);
+    break;
+  case 2:
+    tile (rows, panel, taps, channels, first, 2);
+    break;
+  case 3:
+    tile (rows, panel, taps, channels, first, KRN_TILE_VECTORS < 3 ? KRN_TILE_VECTORS : 3);
+    break;
+  default:
+    tile (rows, panel, taps, channels, first, KRN_TILE_VECTORS);
+    break;
+  }
+}
+
+void
+krn_cpu_tile (const struct krn_tile_rows *rows, const float *panel, int taps, int64_t channels,
+              int64_t first, int cols)
+{
+  const int nv = (cols + KRN_VECTOR - 1) / KRN_VECTOR;
+  float edge[KRN_TILE_ROWS][KRN_TILE_COLS];
+  struct krn_tile_rows edges;
+
+  if (cols == nv * KRN_VECTOR) {
+    tile_vectors (rows, panel, taps, channels, first, nv);
+    return;
+  }
+
+  /* The last vector is not full: work on a copy, which may be written beyond cols. */
+  memset (edge, 0, sizeof edge);
+  memcpy (edges.a, rows->a, (size_t) taps * sizeof edges.a[0]);
+  for (int i = 0; i < KRN_TILE_ROWS; i++) {
+    if (rows->add[0])
+      memcpy (edge[i], rows->add[i] + first, (size_t) cols * sizeof (float));
+    edges.add[i] = rows->add[0] ? edge[i] : NULL;
+    edges.y[i] = edge[i];
+  }
+  tile_vectors (&edges, panel, taps, channels, 0, nv);
+  for (int i = 0; i < KRN_TILE_ROWS; i++)
+    memcpy (rows->y[i] + first, edge[i], (size_t) cols * sizeof (float));
+}
+
+/* Transposes a square: interleaving rows i and i + n/2 turns the bits of an element's address by
+ * one place, and doing it for each bit of a row's number exchanges row and column. */
+static inline void
+transpose (krn_vector *row)
+{
+  const krn_vector_index low = KRN_INTERLEAVE_LOW, high = KRN_INTERLEAVE_HIGH;
+  krn_vector next[KRN_VECTOR];
+
+#pragma GCC unroll 4
+  for (int bit = 1; bit < KRN_VECTOR; bit *= 2) {
+#pragma GCC unroll 8
+    for (int i = 0; i < KRN_VECTOR / 2; i++) {
+      next[2 * i] = __builtin_shuffle (row[i], row[i + KRN_VECTOR / 2], low);
+      next[2 * i + 1] = __builtin_shuffle (row[i], row[i + KRN_VECTOR / 2], high);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < KRN_VECTOR; i++)
+      row[i] = next[i];
+  }
+}
+
+static void
+pack_square (float *panel, const float *rows, int64_t stride, bool accumulate)
+{
+  krn_vector square[KRN_VECTOR];
+
+#pragma GCC unroll 16
+  for (int i = 0; i < KRN_VECTOR; i++)
+    square[i] = *(const krn_vector *) (rows + (size_t) i * (size_t) stride);
+  transpose (square);
+  for (int i = 0; i < KRN_VECTOR; i++) {
+    krn_vector *to = (krn_vector *) (panel + (size_t) i * KRN_TILE_COLS);
+
+    if (accumulate)
+      square[i] += *to;
+    *to = square[i];
+  }
+}
+
+/* What does not fill a square: cols of KRN_VECTOR columns, k rows. */
+static void
+pack_edge (float *panel, const float *rows, int64_t stride, int cols, int64_t k, bool accumulate)
+{
+  for (int64_t r = 0; r < k; r++)
+    for (int j = 0; j < KRN_VECTOR; j++) {
+      const float value = j < cols ? rows[(size_t) j * (size_t) stride + (size_t) r] : 0.f;
+      float *to = panel + (size_t) r * KRN_TILE_COLS + j;
+
+      *to = accumulate ? *to + value : value;
+    }
+}
+
+void
+krn_cpu_pack_rows (float *panel, const float *rows, int64_t stride, int cols, int64_t k,
+                   bool accumulate)
+{
+  for (int j = 0; j < KRN_TILE_COLS; j += KRN_VECTOR) {
+    const float *from = rows + (size_t) j * (size_t) stride;
+    int64_t r = 0;
+
+    if (cols - j >= KRN_VECTOR)
+      for (; r + KRN_VECTOR <= k; r += KRN_VECTOR)
+        pack_square (panel + (size_t) r * KRN_TILE_COLS + j, from + r, stride, accumulate);
+    if (r < k)
+      pack_edge (panel + (size_t) r * KRN_TILE_COLS + j, from + r, stride, cols - j, k - r,
+                 accumulate);
+  }
+}
+
+void
+krn_cpu_pack_columns (float *panel, const float *rows, int64_t stride, int cols, int64_t k)
+{
+  for (int64_t r = 0; r < k; r++, panel += KRN_TILE_COLS) {
+    memcpy (panel, rows + (size_t) r * (size_t) stride, (size_t) cols * sizeof (float));
+    memset (panel + cols, 0, (size_t) (KRN_TILE_COLS - cols) * sizeof (float));
+  }
+}
+
+/* The part of a product that is done between two packings of weights. */
+struct pass {
+  int64_t n0, n;     /* columns */
+  int64_t c0, c;     /* channels */
+  int tap0, taps;    /* taps */
+  int64_t panels;    /* in n columns */
+  size_t panel_size; /* floats */
+  int64_t groups;    /* of panels, each a task of its own */
+  bool first;        /* the sums start here */
+};
+
+static inline int64_t
+least (int64_t a, int64_t b)
+{
+  return a < b ? a : b;
+}
+
+static inline int64_t
+ceil_div (int64_t a, int64_t b)
+{
+  return (a + b - 1) / b;
+}
+
+static void
+pack_panel (float *panel, const struct krn_gemm *gemm, const struct pass *pass, int64_t p)
+{
+  const int64_t n = pass->n0 + p * KRN_TILE_COLS;
+  const int cols = (int) least (KRN_TILE_COLS, gemm->n - n);
+  const float *w = gemm->w + (size_t) n * (size_t) gemm->w_stride + (size_t) pass->c0;
+
+  for (int j = 0; j < KRN_TILE_COLS; j++)
+    panel[j] = pass->first && gemm->bias && j < cols ? gemm->bias[n + j] : 0.f;
+  panel += KRN_TILE_COLS;
+
+  for (int t = 0; t < pass->taps; t++, panel += pass->c * KRN_TILE_COLS) {
+    const struct krn_tap *tap = &gemm->taps[pass->tap0 + t];
+
+    for (int i = 0; i < tap->n; i++)
+      krn_cpu_pack_rows (panel, w + tap->offset[i], gemm->w_stride, cols, pass->c, i > 0);
+  }
+}
+
+/* The pointers of one tile; rows beyond the last repeat it. */
+static void
+fill_rows (struct krn_tile_rows *rows, const struct krn_gemm *gemm, const struct pass *pass,
+           int64_t m)
+{
+  for (int i = 0; i < KRN_TILE_ROWS; i++) {
+    gemm->row (gemm->data, least (m + i, gemm->m - 1), rows, i, pass->tap0, pass->taps);
+    if (!pass->first)
+      rows->add[i] = rows->y[i];
+    if (pass->c0 > 0)
+      for (int t = 0; t < pass->taps; t++)
+        if (rows->a[t][i] != gemm->zeros)
+          rows->a[t][i] += pass->c0;
+  }
+}
+
+static void
+run_block (const float *panels, const struct krn_gemm *gemm, const struct pass *pass, int64_t task,
+           int64_t block_rows)
+{
+  const int64_t m0 = task / pass->groups * block_rows, m1 = least (m0 + block_rows, gemm->m);
+  const int64_t group = task % pass->groups;
+  const int64_t p0 = group * pass->panels / pass->groups;
+  const int64_t p1 = (group + 1) * pass->panels / pass->groups;
+  struct krn_tile_rows rows[BLOCK_TILES];
+  int tiles = 0;
+
+  for (int64_t m = m0; m < m1; m += KRN_TILE_ROWS)
+    fill_rows (&rows[tiles++], gemm, pass, m);
+
+  for (int64_t p = p0; p < p1; p++) {
+    const int64_t n = pass->n0 + p * KRN_TILE_COLS;
+    const int cols = (int) least (KRN_TILE_COLS, gemm->n - n);
+
+    for (int t = 0; t < tiles; t++)
+      krn_cpu_tile (&rows[t], panels + (size_t) p * pass->panel_size, pass->taps, pass->c, n, cols);
+  }
+}
+
+/* Called by every thread of a team. */
+static void
+run_pass (float *panels, const struct krn_gemm *gemm, struct pass *pass, int threads)
+{
+  int64_t block_rows = KRN_TILE_ROWS * BLOCK_TILES, blocks;
+
+  pass->panels = ceil_div (pass->n, KRN_TILE_COLS);
+  pass->panel_size = (size_t) (1 + pass->taps * pass->c) * KRN_TILE_COLS;
+
+  /* At least four tasks a thread, so that one that is held up does not hold up the others: first
+   * smaller blocks, then fewer panels. */
+  while (block_rows > 4 * KRN_TILE_ROWS && ceil_div (gemm->m, block_rows) < 4 * threads)
+    block_rows -= KRN_TILE_ROWS;
+  blocks = ceil_div (gemm->m, block_rows);
+  pass->groups = least (pass->panels, ceil_div (4 * threads, blocks));
+
+#pragma omp for schedule(dynamic)
+  for (int64_t p = 0; p < pass->panels; p++)
+    pack_panel (panels + (size_t) p * pass->panel_size, gemm, pass, p);
+#pragma omp for schedule(dynamic)
+  for (int64_t task = 0; task < blocks * pass->groups; task++)
+    run_block (panels, gemm, pass, task, block_rows);
+}
+
+void
+krn_cpu_gemm (krn_stream *stream, const struct krn_gemm *gemm)
+{
+  const int64_t group_taps = least (gemm->n_taps, KRN_GEMM_TAPS);
+  const int64_t depth = least (gemm->channels, KRN_GEMM_DEPTH / group_taps);
+  const int64_t width =
+      KRN_PANEL_FLOATS / ((1 + group_taps * depth) * KRN_TILE_COLS) * KRN_TILE_COLS;
+  float *panels = stream->panels;
+  const int threads = stream->threads;
+
+#pragma omp parallel num_threads(threads)
+  for (int64_t n = 0; n < gemm->n; n += width)
+    for (int64_t tap = 0; tap < gemm->n_taps; tap += group_taps)
+      for (int64_t c = 0; c < gemm->channels; c += depth) {
+        struct pass pass = { .n0 = n, .n = least (width, gemm->n - n), .c0 = c, .tap0 = (int) tap };
+
+        pass.c = least (depth, gemm->channels - c);
+        pass.taps = (int) least (group_taps, gemm->n_taps - tap);
+        pass.first = tap == 0 && c == 0;
+        run_pass (panels, gemm, &pass, threads);
+      }
+}

@@ -1,0 +1,73 @@
+#include "kernels/cpu/ops.h"
+
+#include <math.h>
+
+static void
+head_norm (float *x, const float *w, int64_t n, float eps)
+{
+  float sum = 0.f, factor;
+
+#pragma omp simd reduction(+ : sum)
+  for (int64_t i = 0; i < n; i++)
+    sum += x[i] * x[i];
+  factor = 1.f / sqrtf (sum / (float) n + eps);
+#pragma omp simd
+  for (int64_t i = 0; i < n; i++)
+    x[i] = x[i] * factor * w[i];
+}
+
+static void
+rotate_interleaved (float *x, const float *rope, int64_t n)
+{
+#pragma omp simd
+  for (int64_t i = 0; i < n; i += 2) {
+    const float a = x[i], b = x[i + 1], c = rope[i], s = rope[i + 1];
+
+    x[i] = a * c - b * s;
+    x[i + 1] = b * c + a * s;
+  }
+}
+
+static void
+rotate_half (float *x, const float *rope, int64_t n)
+{
+  float *low = x, *high = x + n / 2;
+
+#pragma omp simd
+  for (int64_t i = 0; i < n / 2; i++) {
+    const float a = low[i], b = high[i], c = rope[2 * i], s = rope[2 * i + 1];
+
+    low[i] = a * c - b * s;
+    high[i] = b * c + a * s;
+  }
+}
+
+krn_status
+krn_cpu_qk_norm_rope (krn_stream *stream, const struct krn_qk_norm_rope *args)
+{
+  const krn_tensor qkv = args->qkv, rope = args->rope;
+  const int64_t rows = krn_rows (qkv), n = args->head_dim, positions = krn_rows (rope);
+  const int64_t heads = (int64_t) args->q_heads + args->kv_heads;
+
+  if (n <= 0 || n % 2 != 0 || args->q_heads <= 0 || args->kv_heads <= 0 ||
+      (args->kind != KRN_ROPE_INTERLEAVED && args->kind != KRN_ROPE_HALF) ||
+      !krn_is_matrix (qkv, rows, (heads + args->kv_heads) * n) ||
+      !krn_is_matrix (rope, positions, n) || !krn_may_be_vector (args->q_weight, n) ||
+      !krn_may_be_vector (args->k_weight, n) || !args->q_weight.data != !args->k_weight.data)
+    return KRN_ERROR_SHAPE;
+
+#pragma omp parallel for num_threads(stream->threads) if (rows * heads * n > KRN_SERIAL)
+  for (int64_t r = 0; r < rows; r++)
+    for (int64_t head = 0; head < heads; head++) {
+      float *x = krn_row (qkv, r) + head * n;
+      const float *w = head < args->q_heads ? args->q_weight.data : args->k_weight.data;
+
+      if (w)
+        head_norm (x, w, n, args->eps);
+      if (args->kind == KRN_ROPE_HALF)
+        rotate_half (x, krn_row (rope, r % positions), n);
+      else
+        rotate_interleaved (x, krn_row (rope, r % positions), n);
+    }
+  return KRN_OK;
+}
