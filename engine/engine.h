@@ -215,6 +215,15 @@ gboolean eng_image_save_png (const eng_image *image, const char *path, enum eng_
 /* PNG in memory, for the clipboard and for dragging. */
 GBytes *eng_image_to_png (const eng_image *image, enum eng_save_flags flags, GError **error);
 
+/* Writes the picture's timeline: "timings" as {"seconds", "spans": [...]}, "trace" for Chrome's
+ * tracing page.  Any thread; blocking. */
+enum eng_timeline_format { ENG_TIMELINE_TIMINGS, ENG_TIMELINE_TRACE };
+gboolean eng_image_save_timeline (const eng_image *image, const char *path,
+                                  enum eng_timeline_format format, GError **error);
+
+/* Writes a preview as it is, without metadata; any thread; blocking. */
+gboolean eng_frame_save_png (const struct eng_frame *frame, const char *path, GError **error);
+
 /* What a PNG's `parameters` say.  Strings belong to the settings; free with eng_settings_free. */
 typedef struct {
   struct eng_params params; /* what was found; zero where nothing was */
@@ -224,3 +233,10 @@ typedef struct {
 eng_settings *eng_settings_read_png (const char *path, GError **error);
 void eng_settings_free (eng_settings *settings);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_settings, eng_settings_free)
+
+/* ---- Without an engine ---- */
+
+/* Ids (int32_t) of length bytes of UTF-8, by the tokenizer at path: a tokenizer.json or a model.
+ * chat puts the prompt's wrapper round it.  The caller frees the array.  Any thread; blocking. */
+GArray *eng_tokenize (const char *path, const char *text, gsize length, gboolean chat,
+                      GError **error);

@@ -1,0 +1,118 @@
+#include "app/cli.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+static gboolean
+is_png (const char *path)
+{
+  static const char signature[8] = "\x89PNG\r\n\x1a\n";
+  char head[8] = "";
+  FILE *file = fopen (path, "rb");
+
+  if (!file)
+    return FALSE;
+  const size_t got = fread (head, 1, sizeof head, file);
+  fclose (file);
+  return got == sizeof head && memcmp (head, signature, sizeof head) == 0;
+}
+
+static int
+info_of_png (const char *path)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (eng_settings) settings = eng_settings_read_png (path, &error);
+
+  if (!settings)
+    return cli_fail (error);
+  puts (settings->infotext);
+  return CLI_OK;
+}
+
+static int
+info_of_model (const char *path)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (eng_model_info) info = eng_model_inspect (path, &error);
+  const struct eng_component *components;
+  const struct eng_defaults *d;
+  guint n;
+
+  if (!info)
+    return cli_fail (error);
+  printf ("%s\nfamily: %s\nhash: %s\n", eng_model_info_get_path (info),
+          eng_model_info_get_family (info), eng_model_info_get_hash (info));
+  components = eng_model_info_get_components (info, &n);
+  for (guint i = 0; i < n; i++) {
+    g_autofree char *size = g_format_size (components[i].bytes);
+    printf ("%s: %u tensors, %.2f M parameters, %s, %s, %s\n", components[i].name,
+            components[i].tensors, components[i].parameters * 1e-6, components[i].dtype, size,
+            components[i].file);
+  }
+  d = eng_model_info_get_defaults (info);
+  printf ("defaults: %dx%d, %d steps, CFG %g, %s, %s, shift %g\n", d->width, d->height, d->steps,
+          d->cfg, eng_sampler_get_name (d->sampler), eng_schedule_get_name (d->schedule), d->shift);
+  printf ("prompt: at most %d tokens; sizes: multiples of %d\n",
+          eng_model_info_get_prompt_limit (info), eng_model_info_get_size_multiple (info));
+  return CLI_OK;
+}
+
+int
+cli_info (int argc, char **argv)
+{
+  const GOptionEntry entries[] = { G_OPTION_ENTRY_NULL };
+  int code;
+
+  if (!cli_parse (&argc, &argv, "FILE.png|MODEL",
+                  "Prints the metadata of a picture, or what a model path holds.", entries, &code))
+    return code;
+  if (argc != 2) {
+    fprintf (stderr, "safelight-cli: info takes one path, got %d\n", argc - 1);
+    return CLI_USAGE;
+  }
+  return is_png (argv[1]) ? info_of_png (argv[1]) : info_of_model (argv[1]);
+}
+
+static GByteArray *
+read_standard_input (void)
+{
+  GByteArray *bytes = g_byte_array_new ();
+  guint8 chunk[65536];
+  ssize_t got;
+
+  while ((got = read (STDIN_FILENO, chunk, sizeof chunk)) > 0)
+    g_byte_array_append (bytes, chunk, got);
+  return bytes;
+}
+
+int
+cli_tokenize (int argc, char **argv)
+{
+  g_autofree char *tokenizer = NULL;
+  g_autofree char *model = NULL;
+  gboolean chat = FALSE;
+  const GOptionEntry entries[] = {
+    { "tokenizer", 0, 0, G_OPTION_ARG_FILENAME, &tokenizer, "A tokenizer.json", "FILE" },
+    { "model", 'm', 0, G_OPTION_ARG_FILENAME, &model, "A model, for its tokenizer", "PATH" },
+    { "chat", 0, 0, G_OPTION_ARG_NONE, &chat, "Put the prompt's chat wrapper round the text",
+      NULL },
+    G_OPTION_ENTRY_NULL,
+  };
+  g_autoptr (GError) error = NULL;
+  int code;
+
+  if (!cli_parse (&argc, &argv, NULL, "Prints the token ids of standard input.", entries, &code))
+    return code;
+
+  g_autofree char *path = tokenizer ? g_strdup (tokenizer) : cli_dup_model_path (model);
+  g_autoptr (GByteArray) text = read_standard_input ();
+  g_autoptr (GArray) ids = eng_tokenize (path, (const char *) text->data, text->len, chat, &error);
+
+  if (!ids)
+    return cli_fail (error);
+  for (guint i = 0; i < ids->len; i++)
+    printf ("%s%d", i ? " " : "", g_array_index (ids, int32_t, i));
+  puts ("");
+  return CLI_OK;
+}

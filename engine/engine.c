@@ -1,0 +1,360 @@
+/* engine/engine.c - the engine's thread and what waits for it. */
+#include "engine/device.h"
+#include "engine/params.h"
+#include "engine/pipeline.h"
+
+#include <string.h>
+
+struct eng_job {
+  gatomicrefcount refs;
+  struct eng_params *params; /* resolved when the model was known at submit, else as given */
+  struct eng_observer observer;
+  int cancelled; /* atomic */
+};
+
+struct load {
+  char *path;
+  struct eng_load_observer observer;
+  int cancelled; /* atomic */
+};
+
+/* What waits: one of the two. */
+struct task {
+  struct load *load;
+  eng_job *job; /* referenced */
+};
+
+struct eng_engine {
+  struct krn_device *device;
+  char *reason;
+  GThread *thread;
+
+  GMutex mutex;         /* guards what follows */
+  GCond cond;           /* a task came, or quit */
+  GQueue tasks;         /* of struct task */
+  struct task running;  /* borrowed: what the thread is at; both NULL when idle */
+  guint loads;          /* waiting or running */
+  eng_model_info *info; /* of the loaded model, or NULL */
+  gboolean quit;
+
+  GRWLock tokenizer_lock;         /* writer: the engine's thread when the model changes */
+  const eng_tokenizer *tokenizer; /* of the loaded model, or NULL */
+
+  eng_pipeline *pipeline; /* the engine's thread alone */
+};
+
+/* ---- Jobs ---- */
+
+static eng_job *
+job_new (struct eng_params *params, const struct eng_observer *observer)
+{
+  eng_job *job = g_new0 (eng_job, 1);
+
+  g_atomic_ref_count_init (&job->refs);
+  job->params = params;
+  if (observer)
+    job->observer = *observer;
+  return job;
+}
+
+eng_job *
+eng_job_ref (eng_job *job)
+{
+  g_atomic_ref_count_inc (&job->refs);
+  return job;
+}
+
+void
+eng_job_unref (eng_job *job)
+{
+  if (!g_atomic_ref_count_dec (&job->refs))
+    return;
+  eng_params_free (job->params);
+  g_free (job);
+}
+
+void
+eng_job_cancel (eng_job *job)
+{
+  g_atomic_int_set (&job->cancelled, 1);
+}
+
+static void
+job_progress_cb (const struct eng_progress *progress, void *data)
+{
+  eng_job *job = data;
+
+  if (job->observer.progress)
+    job->observer.progress (job, progress, job->observer.data);
+}
+
+static eng_image *
+run_job (eng_engine *engine, eng_job *job, GError **error)
+{
+  const struct eng_picture_observer observer = { job_progress_cb, job, &job->cancelled };
+  const eng_model *model = eng_pipeline_get_model (engine->pipeline);
+  struct eng_params *resolved;
+  eng_image *image;
+
+  if (g_atomic_int_get (&job->cancelled)) {
+    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_CANCELLED, "cancelled");
+    return NULL;
+  }
+  if (!model) {
+    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_MODEL, "no model is loaded");
+    return NULL;
+  }
+  resolved = eng_params_resolve (job->params, model->info, error);
+  image = resolved ? eng_pipeline_run (engine->pipeline, resolved, &observer, error) : NULL;
+  eng_params_free (resolved);
+  return image;
+}
+
+static void
+do_job (eng_engine *engine, eng_job *job)
+{
+  g_autoptr (GError) error = NULL;
+  eng_image *image = run_job (engine, job, &error);
+
+  if (job->observer.done)
+    job->observer.done (job, image, error, job->observer.data);
+  g_clear_pointer (&image, eng_image_unref);
+}
+
+/* ---- Loads ---- */
+
+static void
+load_free (struct load *load)
+{
+  g_free (load->path);
+  g_free (load);
+}
+
+static void
+load_progress_cb (double fraction, void *data)
+{
+  struct load *load = data;
+
+  if (load->observer.progress)
+    load->observer.progress (fraction, load->observer.data);
+}
+
+/* What other threads see of the model. */
+static void
+publish_model (eng_engine *engine)
+{
+  const eng_model *model = eng_pipeline_get_model (engine->pipeline);
+
+  g_mutex_lock (&engine->mutex);
+  g_clear_pointer (&engine->info, eng_model_info_unref);
+  engine->info = model ? eng_model_info_ref (model->info) : NULL;
+  g_mutex_unlock (&engine->mutex);
+
+  engine->tokenizer = model ? model->tokenizer : NULL;
+}
+
+static eng_model_info *
+run_load (eng_engine *engine, struct load *load, GError **error)
+{
+  g_autoptr (eng_model_info) info = NULL;
+  gboolean ok;
+
+  if (g_atomic_int_get (&load->cancelled)) {
+    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_CANCELLED, "cancelled");
+    return NULL;
+  }
+  info = eng_model_inspect (load->path, error);
+  if (!info)
+    return NULL;
+
+  g_rw_lock_writer_lock (&engine->tokenizer_lock);
+  engine->tokenizer = NULL;
+  g_rw_lock_writer_unlock (&engine->tokenizer_lock);
+  ok = eng_pipeline_load (engine->pipeline, info, load_progress_cb, load, &load->cancelled, error);
+  g_rw_lock_writer_lock (&engine->tokenizer_lock);
+  publish_model (engine);
+  g_rw_lock_writer_unlock (&engine->tokenizer_lock);
+  return ok ? g_steal_pointer (&info) : NULL;
+}
+
+static void
+do_load (eng_engine *engine, struct load *load)
+{
+  g_autoptr (GError) error = NULL;
+  g_autoptr (eng_model_info) info = run_load (engine, load, &error);
+
+  g_mutex_lock (&engine->mutex);
+  engine->loads--;
+  g_mutex_unlock (&engine->mutex);
+  if (load->observer.done)
+    load->observer.done (info, error, load->observer.data);
+}
+
+/* ---- The thread ---- */
+
+static gpointer
+engine_thread (gpointer data)
+{
+  eng_engine *engine = data;
+
+  g_mutex_lock (&engine->mutex);
+  for (;;) {
+    struct task *task = g_queue_pop_head (&engine->tasks);
+
+    if (!task && engine->quit)
+      break;
+    if (!task) {
+      g_cond_wait (&engine->cond, &engine->mutex);
+      continue;
+    }
+    engine->running = *task;
+    g_mutex_unlock (&engine->mutex);
+
+    if (task->load)
+      do_load (engine, task->load);
+    else
+      do_job (engine, task->job);
+
+    g_mutex_lock (&engine->mutex);
+    engine->running = (struct task){ 0 };
+    g_clear_pointer (&task->load, load_free);
+    g_clear_pointer (&task->job, eng_job_unref);
+    g_free (task);
+  }
+  g_mutex_unlock (&engine->mutex);
+  return NULL;
+}
+
+/* With the mutex held. */
+static void
+push_task (eng_engine *engine, struct task task)
+{
+  g_queue_push_tail (&engine->tasks, g_memdup2 (&task, sizeof task));
+  g_cond_signal (&engine->cond);
+}
+
+static void
+cancel_task (const struct task *task, gboolean jobs)
+{
+  if (task->load)
+    g_atomic_int_set (&task->load->cancelled, 1);
+  else if (task->job && jobs)
+    eng_job_cancel (task->job);
+}
+
+/* With the mutex held. */
+static void
+cancel_tasks (eng_engine *engine, gboolean jobs)
+{
+  cancel_task (&engine->running, jobs);
+  for (GList *l = engine->tasks.head; l; l = l->next)
+    cancel_task (l->data, jobs);
+}
+
+eng_engine *
+eng_engine_new (const struct eng_options *options, GError **error)
+{
+  const struct eng_options defaults = { 0 };
+  eng_engine *engine = g_new0 (eng_engine, 1);
+
+  options = options ? options : &defaults;
+  g_mutex_init (&engine->mutex);
+  g_cond_init (&engine->cond);
+  g_rw_lock_init (&engine->tokenizer_lock);
+  g_queue_init (&engine->tasks);
+  engine->device = eng_device_open (options->device, options->threads, &engine->reason, error);
+  engine->pipeline = engine->device ? eng_pipeline_new (engine->device, error) : NULL;
+  if (engine->pipeline)
+    engine->thread = g_thread_try_new ("engine", engine_thread, engine, error);
+  if (!engine->thread)
+    g_clear_pointer (&engine, eng_engine_free);
+  return engine;
+}
+
+void
+eng_engine_free (eng_engine *engine)
+{
+  if (!engine)
+    return;
+  if (engine->thread) {
+    g_mutex_lock (&engine->mutex);
+    engine->quit = TRUE;
+    cancel_tasks (engine, TRUE);
+    g_cond_signal (&engine->cond);
+    g_mutex_unlock (&engine->mutex);
+    g_thread_join (engine->thread);
+  }
+  eng_pipeline_free (engine->pipeline);
+  if (engine->device)
+    engine->device->close (engine->device);
+  g_clear_pointer (&engine->info, eng_model_info_unref);
+  g_mutex_clear (&engine->mutex);
+  g_cond_clear (&engine->cond);
+  g_rw_lock_clear (&engine->tokenizer_lock);
+  g_free (engine->reason);
+  g_free (engine);
+}
+
+const char *
+eng_engine_get_device_name (const eng_engine *engine)
+{
+  return engine->device->name;
+}
+
+const char *
+eng_engine_get_device_reason (const eng_engine *engine)
+{
+  return engine->reason;
+}
+
+void
+eng_engine_load (eng_engine *engine, const char *path, const struct eng_load_observer *observer)
+{
+  struct load *load = g_new0 (struct load, 1);
+
+  load->path = g_strdup (path);
+  if (observer)
+    load->observer = *observer;
+  g_mutex_lock (&engine->mutex);
+  cancel_tasks (engine, FALSE);
+  engine->loads++;
+  push_task (engine, (struct task){ .load = load });
+  g_mutex_unlock (&engine->mutex);
+}
+
+int
+eng_engine_count_tokens (eng_engine *engine, const char *text)
+{
+  g_autoptr (GArray) ids = NULL;
+  int n = 0;
+
+  g_rw_lock_reader_lock (&engine->tokenizer_lock);
+  if (engine->tokenizer) {
+    ids = eng_tokenizer_encode_chat (engine->tokenizer, text, strlen (text), NULL);
+    n = ids ? (int) ids->len : -1;
+  }
+  g_rw_lock_reader_unlock (&engine->tokenizer_lock);
+  return n;
+}
+
+eng_job *
+eng_engine_submit (eng_engine *engine, const struct eng_params *params,
+                   const struct eng_observer *observer, GError **error)
+{
+  struct eng_params *copy = NULL;
+  eng_job *job = NULL;
+
+  g_mutex_lock (&engine->mutex);
+  if (engine->loads > 0)
+    copy = eng_params_copy (params); /* checked when its turn comes, against that model */
+  else if (engine->info)
+    copy = eng_params_resolve (params, engine->info, error);
+  else
+    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_MODEL, "no model is loaded");
+  if (copy) {
+    job = job_new (copy, observer);
+    push_task (engine, (struct task){ .job = eng_job_ref (job) });
+  }
+  g_mutex_unlock (&engine->mutex);
+  return job;
+}
