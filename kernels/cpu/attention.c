@@ -69,8 +69,9 @@ block_scores (struct attention_scratch *s, const struct attention_task *task, in
 }
 
 /* Turns a row of scores into weights relative to the running maximum, and gives back by how much
- * what was summed before must shrink. */
-static float
+ * what was summed before must shrink.  Not inlined: in the middle of the task's function GCC 12
+ * keeps branches in these loops and does not turn them into vector code. */
+static __attribute__ ((noinline)) float
 row_weights (float *row, int64_t keys, float scale, float *maximum, float *sum)
 {
   float top = *maximum, total = 0.f, shrink;

@@ -2,7 +2,9 @@
 
 #include <math.h>
 
-static void
+/* These are not inlined: inside the parallel region GCC 12 leaves their loops scalar. */
+
+static __attribute__ ((noinline)) void
 head_norm (float *x, const float *w, int64_t n, float eps)
 {
   float sum = 0.f, factor;
@@ -16,7 +18,7 @@ head_norm (float *x, const float *w, int64_t n, float eps)
     x[i] = x[i] * factor * w[i];
 }
 
-static void
+static __attribute__ ((noinline)) void
 rotate_interleaved (float *x, const float *rope, int64_t n)
 {
 #pragma omp simd
@@ -28,7 +30,7 @@ rotate_interleaved (float *x, const float *rope, int64_t n)
   }
 }
 
-static void
+static __attribute__ ((noinline)) void
 rotate_half (float *x, const float *rope, int64_t n)
 {
   float *low = x, *high = x + n / 2;
