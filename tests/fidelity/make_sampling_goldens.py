@@ -204,7 +204,111 @@ def make_schedule():
           [f"{p!r} {a} {b} {float(beta.ppf(p, a, b))!r}" for p, a, b in points])
 
 
-PARTS = {"noise": make_noise, "schedule": make_schedule}
+# ---- Samplers ----
+#
+# The network is exact for data that are -1 or 1 with a spread of 0.5: what it should estimate is
+# known, and it is not linear in x, so that a wrong rule shows.
+
+
+def estimate(x, s):
+    var = (1 - s) ** 2 / 4 + s**2
+    sign = np.tanh((1 - s) * x / var)
+    return sign + (1 - s) / 4 / var * (x - (1 - s) * sign)
+
+
+def noise_of(step):
+    return np.sin(1.0 + 3 * step + np.arange(4))
+
+
+def rules(sampler, sigmas, x):
+    """k-diffusion's and ComfyUI's update rules, each as it is published; x after every step."""
+    before, seen = None, []
+    for i, (s, n) in enumerate(zip(sigmas[:-1], sigmas[1:])):
+        d = estimate(x, s)
+        slope = (x - d) / s
+        if n == 0 and sampler != "lcm":
+            x = x + slope * (n - s)
+        elif sampler == "euler":
+            x = x + slope * (n - s)
+        elif sampler == "heun":
+            x2 = x + slope * (n - s)
+            x = x + (slope + (x2 - estimate(x2, n)) / n) / 2 * (n - s)
+        elif sampler == "dpm++2m":
+            t, t_next = -np.log(s), -np.log(n)
+            h, mixed = t_next - t, d
+            if before is not None:
+                r = (t + np.log(sigmas[i - 1])) / h
+                mixed = (1 + 1 / (2 * r)) * d - 1 / (2 * r) * before
+            x = n / s * x - np.expm1(-h) * mixed
+        elif sampler == "res_multistep":
+            if before is None:
+                x = x + slope * (n - s)
+            else:
+                h = np.log(s / n)
+                c2 = (-np.log(sigmas[i - 1]) + np.log(s)) / h
+                phi1 = np.expm1(-h) / -h
+                phi2 = (phi1 - 1) / -h
+                x = np.exp(-h) * x + h * ((phi1 - phi2 / c2) * d + phi2 / c2 * before)
+        elif sampler == "lcm":
+            x = n * noise_of(i) + (1 - n) * d
+        elif sampler == "euler_a":
+            down = n * (1 + (n / s - 1))
+            renoise = np.sqrt(n**2 - down**2 * (1 - n) ** 2 / (1 - down) ** 2)
+            x = down / s * x + (1 - down / s) * d
+            x = (1 - n) / (1 - down) * x + noise_of(i) * renoise
+        before = d
+        seen.append(x)
+    return seen
+
+
+def run_diffusers(scheduler, sigmas, x):
+    """Steps a diffusers scheduler over given sigmas with the network above."""
+    x = torch.from_numpy(x).double()
+    for t in scheduler.timesteps:
+        sigma = float(t) / 1000
+        out = (x - torch.from_numpy(estimate(x.numpy(), sigma))) / sigma
+        x = scheduler.step(out, t, x).prev_sample
+    return x.numpy()
+
+
+def check_against_diffusers(x):
+    from diffusers import (DPMSolverMultistepScheduler, FlowMatchEulerDiscreteScheduler,
+                           FlowMatchHeunDiscreteScheduler)
+
+    euler = FlowMatchEulerDiscreteScheduler(shift=3.0)
+    euler.set_timesteps(sigmas=np.linspace(1, 1 / 8, 8))
+    sigmas = euler.sigmas.double().numpy()
+    assert np.allclose(run_diffusers(euler, sigmas, x), rules("euler", sigmas, x)[-1], atol=1e-5)
+    heun = FlowMatchHeunDiscreteScheduler(shift=3.0)
+    heun.set_timesteps(8)
+    sigmas = np.append(heun.sigmas.double().numpy()[:-1:2], 0)
+    assert len(sigmas) == 9
+    assert np.allclose(run_diffusers(heun, sigmas, x), rules("heun", sigmas, x)[-1], atol=1e-5)
+    # diffusers' DPM-Solver++ works over log ((1 - sigma) / sigma) and starts below 1: other numbers
+    # than ComfyUI's at order 2, the same at order 1, where both are Euler's.
+    dpm = DPMSolverMultistepScheduler(use_flow_sigmas=True, prediction_type="flow_prediction",
+                                      flow_shift=3.0, solver_order=1)
+    dpm.set_timesteps(8)
+    sigmas = dpm.sigmas.double().numpy()
+    dpm.timesteps = dpm.sigmas[:-1] * 1000
+    assert np.allclose(run_diffusers(dpm, sigmas, x), rules("euler", sigmas, x)[-1], atol=1e-5)
+
+
+def make_sampler():
+    x = np.array([-1.5, -0.3, 0.4, 2.0])
+    check_against_diffusers(x)
+    lines = []
+    for sampler in ("euler", "heun", "dpm++2m", "res_multistep", "lcm", "euler_a"):
+        for steps, shift in [(1, 3.0), (2, 3.0), (8, 3.0), (5, 1.0)]:
+            t = np.linspace(1, 1 / steps, steps)
+            after = rules(sampler, np.append(shifted(t, shift), 0), x)
+            lines.append(line(sampler, steps, shift, *map(float, np.concatenate(after))))
+    write("sampler.txt",
+          ["From the published rules in numpy (make_sampling_goldens.py), Euler, Heun checked with",
+           "diffusers: sampler, steps, shift, four values of x after each step"], lines)
+
+
+PARTS = {"noise": make_noise, "schedule": make_schedule, "sampler": make_sampler}
 
 if __name__ == "__main__":
     for part in sys.argv[1:] or PARTS:
