@@ -88,11 +88,11 @@ take_loop (struct loop *l, struct eng_run *run, const struct eng_making *p)
   const struct eng_prompt *prompts[2] = { p->positive, p->negative };
   const int n = p->evaluations->len;
 
-  l->x = take_latent (run, p);
-  l->base = take_latent (run, p);
-  l->history = take_latent (run, p);
-  l->noise = take_latent (run, p);
-  l->denoised = take_latent (run, p);
+  l->x = eng_making_take_latent (p, run);
+  l->base = eng_making_take_latent (p, run);
+  l->history = eng_making_take_latent (p, run);
+  l->noise = eng_making_take_latent (p, run);
+  l->denoised = eng_making_take_latent (p, run);
   if (p->n_noise > 1)
     l->all_noise =
         eng_run_take (run, KRN_F32, 1, 1, p->n_noise - 1, (int64_t) p->channels * p->h * p->w);

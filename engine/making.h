@@ -41,6 +41,9 @@ double eng_making_estimate_decode (const struct eng_making *p);
 /* Tells the observer; left: seconds, < 0 is unknown.  A frame goes along after each step. */
 void eng_making_report (const struct eng_making *p, enum eng_stage stage, int step, double left);
 
+/* A latent of the picture's shape from run's arena. */
+krn_tensor eng_making_take_latent (const struct eng_making *p, struct eng_run *run);
+
 /* Everything that is known before the first step: evaluations, noise, tables. */
 gboolean eng_denoise_prepare (struct eng_making *p, GError **error);
 void eng_denoise_plan (struct eng_making *p);

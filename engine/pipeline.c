@@ -88,8 +88,8 @@ eng_making_estimate_decode (const struct eng_making *p)
   return p->pipeline->decode_seconds_a_pixel * p->params->width * p->params->height;
 }
 
-static krn_tensor
-take_latent (struct eng_run *run, const struct eng_making *p)
+krn_tensor
+eng_making_take_latent (const struct eng_making *p, struct eng_run *run)
 {
   return eng_run_take (run, KRN_F32, 1, p->channels, p->h, p->w);
 }
@@ -138,7 +138,7 @@ static void
 decode (struct eng_making *p, struct eng_run *run, krn_tensor latent, uint8_t *pixels)
 {
   const int scale = eng_vae_get_sizes (p->pipeline->model->vae)->scale;
-  krn_tensor own = take_latent (run, p);
+  krn_tensor own = eng_making_take_latent (p, run);
   krn_tensor image = eng_run_take (run, run->device->activation, 1, p->h * scale, p->w * scale, 3);
 
   ENG_RUN (run, copy, own, latent);
@@ -235,14 +235,11 @@ dump_embeddings (struct eng_making *p, GError **error)
 static gboolean
 make (struct eng_making *p, GError **error)
 {
-  struct eng_run run;
   krn_tensor latent;
 
-  if (!encode_text (p, error) || !dump_embeddings (p, error) || !prepare (p, error) ||
-      !reserve (p, error))
-    return FALSE;
-  run = eng_lanes_begin_run (p->pipeline->lanes, ENG_LANE_DENOISE, p->observer->cancelled);
-  return denoise (p, &run, &latent, error) && run_decode (p, latent, error) &&
+  return encode_text (p, error) && dump_embeddings (p, error) && eng_denoise_prepare (p, error) &&
+         reserve (p, error) && eng_denoise_run (p, &latent, error) &&
+         run_decode (p, latent, error) &&
          (!p->dump || eng_latent_write (p->params->dump_latents, p->dump, error));
 }
 
