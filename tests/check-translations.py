@@ -41,11 +41,15 @@ def run(*command):
 
 
 def template(folder, names):
-    """Writes safelight.pot; returns its path and what xgettext complained about."""
+    """Writes safelight.pot; returns its path and what is wrong with the strings."""
     pot = Path(folder, "safelight.pot")
     words = [f"--keyword={word}" for word in KEYWORDS]
     code, _, err = run("xgettext", "--from-code=UTF-8", f"--output={pot}", *words, *names)
-    return pot, (err.strip().splitlines() if code else [])
+    complaints = err.strip().splitlines() if code else []
+    if not code:
+        cut = re.findall(r'^msgid(?:_plural)? "(.*%)"$', pot.read_text(encoding="utf-8"), re.M)
+        complaints += [f'"{text}" goes on in a macro, which gettext cannot read' for text in cut]
+    return pot, complaints
 
 
 def missing_in(language, pot, folder):
