@@ -12,20 +12,26 @@ static gboolean
 check_sizes (const eng_z_image *model, GError **error)
 {
   const struct eng_z_image_sizes *s = &model->sizes;
-  const int *axes = model->axes, sum = axes[0] + axes[1] + axes[2];
+  const int *axes = model->axes;
 
-  if (s->dim % s->heads != 0)
+  if (s->dim % s->heads != 0) {
     g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
                  "\"dim\" is %d, expected a multiple of \"n_heads\", %d", s->dim, s->heads);
-  else if (sum != s->head_dim)
-    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
-                 "\"axes_dims\" have the sum %d, expected the size of a head, %d", sum,
-                 s->head_dim);
-  else if (axes[0] % 2 || axes[1] % 2 || axes[2] % 2)
-    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
-                 "\"axes_dims\" are %d, %d, %d, expected even numbers", axes[0], axes[1], axes[2]);
-  else
+    return FALSE;
+  }
+  for (int i = 0; i < ENG_Z_IMAGE_AXES; i++)
+    if (axes[i] < 2 || axes[i] > s->head_dim || axes[i] % 2 != 0) {
+      g_set_error (
+          error, ENG_ERROR, ENG_ERROR_MODEL,
+          "\"axes_dims\"[%d] is %d, expected an even number from 2 to the size of a head, %d", i,
+          axes[i], s->head_dim);
+      return FALSE;
+    }
+  if (axes[0] + axes[1] + axes[2] == s->head_dim)
     return TRUE;
+  g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
+               "\"axes_dims\" have the sum %d, expected the size of a head, %d",
+               axes[0] + axes[1] + axes[2], s->head_dim);
   return FALSE;
 }
 

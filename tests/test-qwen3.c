@@ -1,0 +1,135 @@
+/* tests/test-qwen3.c - the text encoder against transformers, in float32. */
+#include "engine/qwen3.h"
+
+#include "tests/net.h"
+
+static const char folder[] = "tiny/text_encoder";
+
+struct pass {
+  eng_qwen3 *model;
+  krn_tensor out, ids, rope;
+};
+
+static void
+forward_cb (struct eng_run *run, void *data)
+{
+  const struct pass *pass = data;
+
+  eng_qwen3_forward (run, pass->model, pass->out, pass->ids, pass->rope);
+}
+
+static eng_qwen3 *
+load (struct net *net, const eng_weights *weights)
+{
+  JsonObject *config = net_read_config (folder);
+  g_autoptr (GError) error = NULL;
+  eng_loader *loader = eng_loader_new (weights, "text encoder", "");
+  eng_qwen3 *model = eng_qwen3_new (config, loader, &error);
+
+  g_assert_no_error (error);
+  net_load (net, loader);
+  json_object_unref (config);
+  return model;
+}
+
+/* hidden_states[-2] for the token ids of one golden. */
+static krn_tensor
+encode (struct net *net, eng_qwen3 *model, const eng_weights *goldens, const char *ids)
+{
+  struct pass pass = { .model = model, .ids = net_upload (net, goldens, ids) };
+  const int n = krn_count (pass.ids), head_dim = eng_qwen3_get_head_dim (model);
+  g_autofree float *rope = g_new (float, n *head_dim);
+
+  pass.out = net_tensor (net, KRN_F32, 1, 1, n, eng_qwen3_get_width (model));
+  pass.rope = net_tensor (net, KRN_F32, 1, 1, n, head_dim);
+  eng_qwen3_rope (model, rope, n);
+  net->device->upload (net->stream, pass.rope, rope, KRN_F32);
+  net_run (net, forward_cb, &pass);
+  return pass.out;
+}
+
+static void
+test_golden (void)
+{
+  g_autoptr (eng_weights) goldens = net_open_weights ("golden-text.safetensors");
+  g_autoptr (eng_weights) weights = net_open_weights (folder);
+  struct net net;
+
+  net_open (&net);
+  eng_qwen3 *model = load (&net, weights);
+  g_assert_cmpint (eng_qwen3_get_vocabulary_size (model), ==, 300);
+  krn_tensor s = encode (&net, model, goldens, "ids.S");
+  krn_tensor l = encode (&net, model, goldens, "ids.L");
+  g_assert_cmpfloat (net_error (&net, s, goldens, "hidden.S"), <, NET_TOLERANCE);
+  g_assert_cmpfloat (net_error (&net, l, goldens, "hidden.L"), <, NET_TOLERANCE);
+  eng_qwen3_free (model);
+  net_close (&net);
+}
+
+/* A file saved from Qwen3ForCausalLM: every name behind "model.", and a head that is not read. */
+static void
+test_prefix (void)
+{
+  g_autoptr (eng_weights) goldens = net_open_weights ("golden-text.safetensors");
+  g_autoptr (eng_weights) weights = net_open_weights (folder);
+  struct net_file file;
+  struct net net;
+
+  net_file_init (&file);
+  for (guint i = 0; i < eng_weights_get_n (weights); i++) {
+    const char *pieces[] = { eng_weights_get (weights, i)->name, NULL };
+    g_autofree char *name = g_strconcat ("model.", pieces[0], NULL);
+    net_file_add (&file, name, weights, pieces, NULL);
+  }
+  g_autoptr (eng_weights) prefixed = net_file_finish (&file);
+
+  net_open (&net);
+  eng_qwen3 *plain = load (&net, weights), *model = load (&net, prefixed);
+  net_assert_same (&net, encode (&net, plain, goldens, "ids.S"),
+                   encode (&net, model, goldens, "ids.S"));
+  eng_qwen3_free (plain);
+  eng_qwen3_free (model);
+  net_close (&net);
+}
+
+static void
+test_refuses (void)
+{
+  static const struct {
+    const char *key, *value, *message;
+  } cases[] = {
+    { "num_key_value_heads", "3", "\"num_attention_heads\" is 4, expected a multiple of" },
+    { "head_dim", "7", "\"head_dim\" is 7, expected an even number" },
+    { "attention_bias", "true", "\"attention_bias\" is true, expected false" },
+    { "hidden_act", "\"gelu\"", "\"hidden_act\" is gelu, expected silu" },
+    { "num_hidden_layers", "0", "num_hidden_layers" },
+    { "hidden_size", "\"wide\"", "hidden_size" },
+    { "rope_parameters", "{\"rope_theta\": 1e6, \"rope_type\": \"yarn\"}", "yarn" },
+    { "rope_parameters", "null", "rope_theta" },
+  };
+  g_autoptr (eng_weights) weights = net_open_weights (folder);
+
+  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
+    JsonObject *config = net_read_config (folder);
+    eng_loader *loader = eng_loader_new (weights, "text encoder", "");
+    g_autoptr (GError) error = NULL;
+
+    json_object_set_member (config, cases[i].key, json_from_string (cases[i].value, NULL));
+    g_assert_null (eng_qwen3_new (config, loader, &error));
+    g_assert_true (error->domain == ENG_ERROR);
+    g_test_message ("%s", error->message);
+    g_assert_nonnull (strstr (error->message, cases[i].message));
+    json_object_unref (config);
+    eng_loader_free (loader);
+  }
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  g_test_add_func ("/qwen3/golden", test_golden);
+  g_test_add_func ("/qwen3/prefix", test_prefix);
+  g_test_add_func ("/qwen3/refuses", test_refuses);
+  return g_test_run ();
+}
