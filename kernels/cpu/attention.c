@@ -162,53 +162,79 @@ attend (struct attention_scratch *s, const struct attention_task *task)
   }
 }
 
-krn_status
-krn_cpu_attention (krn_stream *stream, krn_tensor o, krn_tensor q, krn_tensor k, krn_tensor v,
-                   const struct krn_attention *args)
+/* A call; part i of it is a head and a tile of its queries. */
+struct attention {
+  krn_tensor o, q, k, v;
+  const struct krn_attention *args;
+  int64_t tokens, keys;    /* of a run */
+  int64_t tiles, per_tile; /* of the queries of a run */
+};
+
+static void
+attend_parts (const void *data, int64_t first, int64_t end, float *scratch)
 {
-  const int64_t width = args->head_dim, q_heads = args->q_heads, batch = args->batch;
-  int64_t tokens, kv_tokens, tiles, per_tile;
+  const struct attention *self = data;
+  const struct krn_attention *args = self->args;
+  const int64_t width = args->head_dim;
 
-  if (batch <= 0 || width <= 0 || q_heads <= 0 || args->kv_heads <= 0 ||
-      q_heads % args->kv_heads != 0 || krn_rows (q) % batch != 0 || krn_rows (k) % batch != 0)
-    return KRN_ERROR_SHAPE;
-  if (!krn_is_matrix (o, krn_rows (q), q_heads * width) ||
-      !krn_is_matrix (q, krn_rows (q), q_heads * width) ||
-      !krn_is_matrix (k, krn_rows (k), args->kv_heads * width) ||
-      !krn_is_matrix (v, krn_rows (k), args->kv_heads * width) ||
-      (args->causal && krn_rows (q) != krn_rows (k)))
-    return KRN_ERROR_SHAPE;
-
-  tokens = krn_rows (q) / batch;
-  kv_tokens = krn_rows (k) / batch;
-  tiles = (tokens + QUERIES - 1) / QUERIES;
-  per_tile = (tokens + tiles - 1) / tiles;
-  per_tile = (per_tile + KRN_TILE_ROWS - 1) / KRN_TILE_ROWS * KRN_TILE_ROWS;
-
-#pragma omp parallel for num_threads(stream->threads) schedule(dynamic)
-  for (int64_t i = 0; i < batch * q_heads * tiles; i++) {
-    const int64_t b = i / tiles / q_heads, head = i / tiles % q_heads;
-    const int64_t kv_head = head / (q_heads / args->kv_heads);
-    const int64_t first = i % tiles * per_tile;
-    const int64_t end = first + per_tile < tokens ? first + per_tile : tokens;
+  for (int64_t i = first; i < end; i++) {
+    const int64_t b = i / self->tiles / args->q_heads, head = i / self->tiles % args->q_heads;
+    const int64_t kv_col = head / (args->q_heads / args->kv_heads) * width;
+    const int64_t token = i % self->tiles * self->per_tile, left = self->tokens - token;
+    const int64_t queries = left < self->per_tile ? left : self->per_tile;
+    const int64_t row = b * self->tokens + token;
     const struct attention_task task = {
-      .q = krn_row (q, b * tokens + first) + head * width,
-      .k = krn_row (k, b * kv_tokens) + kv_head * width,
-      .v = krn_row (v, b * kv_tokens) + kv_head * width,
-      .o = krn_row (o, b * tokens + first) + head * width,
-      .q_stride = q.stride,
-      .k_stride = k.stride,
-      .v_stride = v.stride,
-      .o_stride = o.stride,
-      .queries = end - first,
-      .keys = args->causal ? end : kv_tokens,
-      .causal_from = args->causal ? first : -1,
+      .q = krn_row (self->q, row) + head * width,
+      .k = krn_row (self->k, b * self->keys) + kv_col,
+      .v = krn_row (self->v, b * self->keys) + kv_col,
+      .o = krn_row (self->o, row) + head * width,
+      .q_stride = self->q.stride,
+      .k_stride = self->k.stride,
+      .v_stride = self->v.stride,
+      .o_stride = self->o.stride,
+      .queries = queries,
+      .keys = args->causal ? token + queries : self->keys,
+      .causal_from = args->causal ? token : -1,
       .width = width,
       .scale = args->scale,
     };
 
-    if (first < tokens)
-      attend ((void *) krn_thread_scratch (stream), &task);
+    if (queries > 0)
+      attend ((struct attention_scratch *) scratch, &task);
   }
+}
+
+static bool
+attention_fits (const struct attention *self)
+{
+  const struct krn_attention *args = self->args;
+  const int64_t rows = krn_rows (self->q), kv_rows = krn_rows (self->k);
+
+  if (args->batch <= 0 || args->head_dim <= 0 || args->q_heads <= 0 || args->kv_heads <= 0 ||
+      args->q_heads % args->kv_heads != 0)
+    return false;
+  return krn_is_matrix (self->o, rows, (int64_t) args->q_heads * args->head_dim) &&
+         krn_is_matrix (self->q, rows, (int64_t) args->q_heads * args->head_dim) &&
+         krn_is_matrix (self->k, kv_rows, (int64_t) args->kv_heads * args->head_dim) &&
+         krn_is_matrix (self->v, kv_rows, (int64_t) args->kv_heads * args->head_dim) &&
+         rows % args->batch == 0 && kv_rows % args->batch == 0 &&
+         (!args->causal || rows == kv_rows);
+}
+
+krn_status
+krn_cpu_attention (krn_stream *stream, krn_tensor o, krn_tensor q, krn_tensor k, krn_tensor v,
+                   const struct krn_attention *args)
+{
+  struct attention self = { .o = o, .q = q, .k = k, .v = v, .args = args };
+
+  if (!attention_fits (&self))
+    return KRN_ERROR_SHAPE;
+
+  self.tokens = krn_rows (q) / args->batch;
+  self.keys = krn_rows (k) / args->batch;
+  self.tiles = (self.tokens + QUERIES - 1) / QUERIES;
+  self.per_tile = (self.tokens + self.tiles - 1) / self.tiles;
+  self.per_tile = (self.per_tile + KRN_TILE_ROWS - 1) / KRN_TILE_ROWS * KRN_TILE_ROWS;
+  krn_team_run (stream->team, args->batch * args->q_heads * self.tiles, 1, attend_parts, &self);
   return KRN_OK;
 }

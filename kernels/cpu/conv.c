@@ -12,59 +12,89 @@ static const float zeros[KRN_GEMM_DEPTH];
 struct conv {
   krn_tensor y, x, w, bias;
   const struct krn_conv *args;
-  int64_t kh, kw;     /* taps that the rows point at */
-  int64_t rows, cols; /* output pixels that a product covers */
-  int64_t step;       /* from one of them to the next in y */
-  int64_t y0, x0;     /* the first one in y */
-  int64_t top, left;  /* input pixel of tap 0 of the first one */
-  int shift;          /* 1: input pixels are halved */
+  int64_t kh, kw;            /* taps that the rows point at */
+  int64_t rows, cols;        /* output pixels that a product covers */
+  int64_t step;              /* from one of them to the next in y */
+  int64_t y0, x0;            /* the first one in y */
+  int64_t top, left;         /* input pixel of tap 0 of the first one */
+  int shift;                 /* 1: input pixels are halved */
+  int64_t offset[CONV_TAPS]; /* floats from tap 0 to a tap, where none is outside */
+};
+
+/* An output pixel of a product. */
+struct pixel {
+  int64_t image, y, x;
 };
 
 static void
-conv_row (const void *data, int64_t m, struct krn_tile_rows *rows, int i, int first_tap, int n_taps)
+conv_border (const struct conv *self, struct krn_tile_rows *rows, int i, const struct pixel *pixel,
+             int first_tap, int n_taps, int64_t first_channel)
 {
-  const struct conv *self = data;
-  const int64_t ox = m % self->cols, oy = m / self->cols % self->rows;
-  const int64_t image = m / self->cols / self->rows;
-  const int64_t out = (image * self->y.dim[1] + oy * self->step + self->y0) * self->y.dim[2] +
-                      ox * self->step + self->x0;
   const int64_t h = self->x.dim[1] << self->shift, w = self->x.dim[2] << self->shift;
-  int64_t ky = first_tap / self->kw, kx = first_tap % self->kw;
-
-  rows->y[i] = krn_row (self->y, out);
-  rows->add[i] = self->args->add.data ? krn_row (self->args->add, out) : NULL;
 
   for (int t = 0; t < n_taps; t++) {
-    const int64_t iy = oy * self->args->stride + self->top + ky;
-    const int64_t ix = ox * self->args->stride + self->left + kx;
+    const int64_t iy = pixel->y * self->args->stride + self->top + (first_tap + t) / self->kw;
+    const int64_t ix = pixel->x * self->args->stride + self->left + (first_tap + t) % self->kw;
+    const int64_t row = (pixel->image * self->x.dim[1] + (iy >> self->shift)) * self->x.dim[2] +
+                        (ix >> self->shift);
     const bool inside = iy >= 0 && iy < h && ix >= 0 && ix < w;
 
-    rows->a[t][i] =
-        inside ? krn_row (self->x, (image * self->x.dim[1] + (iy >> self->shift)) * self->x.dim[2] +
-                                       (ix >> self->shift))
-               : zeros;
-    if (++kx == self->kw) {
-      kx = 0;
-      ky++;
-    }
+    rows->a[t][i] = inside ? krn_row (self->x, row) + first_channel : zeros;
   }
 }
 
 static void
-conv_product (krn_stream *stream, const struct conv *self, const struct krn_tap *taps, int n_taps)
+conv_rows (const void *data, struct krn_tile_rows *rows, int64_t m, int first_tap, int n_taps,
+           int64_t first_channel)
+{
+  const struct conv *self = data;
+  struct pixel p = { m / self->cols / self->rows, m / self->cols % self->rows, m % self->cols };
+
+  for (int i = 0; i < KRN_TILE_ROWS; i++) {
+    const int64_t iy = p.y * self->args->stride + self->top;
+    const int64_t ix = p.x * self->args->stride + self->left;
+    const int64_t out = (p.image * self->y.dim[1] + p.y * self->step + self->y0) * self->y.dim[2] +
+                        p.x * self->step + self->x0;
+
+    rows->y[i] = krn_row (self->y, out);
+    rows->add[i] = self->args->add.data ? krn_row (self->args->add, out) : NULL;
+
+    if (self->shift == 0 && iy >= 0 && iy + self->kh <= self->x.dim[1] && ix >= 0 &&
+        ix + self->kw <= self->x.dim[2]) {
+      const int64_t row = (p.image * self->x.dim[1] + iy) * self->x.dim[2] + ix;
+      const float *from = krn_row (self->x, row) + first_channel;
+
+      for (int t = 0; t < n_taps; t++)
+        rows->a[t][i] = from + self->offset[first_tap + t];
+    } else {
+      conv_border (self, rows, i, &p, first_tap, n_taps, first_channel);
+    }
+
+    if (p.x + 1 < self->cols)
+      p.x++;
+    else if (p.y + 1 < self->rows)
+      p = (struct pixel){ p.image, p.y + 1, 0 };
+    else if (p.image + 1 < self->y.dim[0])
+      p = (struct pixel){ p.image + 1, 0, 0 };
+  }
+}
+
+static void
+conv_product (krn_stream *stream, struct conv *self, const struct krn_tap *taps)
 {
   const struct krn_gemm gemm = { .m = self->y.dim[0] * self->rows * self->cols,
                                  .n = self->y.dim[3],
                                  .channels = self->x.dim[3],
                                  .taps = taps,
-                                 .n_taps = n_taps,
+                                 .n_taps = (int) (self->kh * self->kw),
                                  .w = self->w.data,
                                  .w_stride = self->w.dim[1] * self->w.dim[2] * self->w.dim[3],
                                  .bias = self->bias.data,
-                                 .row = conv_row,
-                                 .data = self,
-                                 .zeros = zeros };
+                                 .rows = conv_rows,
+                                 .data = self };
 
+  for (int t = 0; t < gemm.n_taps; t++)
+    self->offset[t] = (t / self->kw * self->x.dim[2] + t % self->kw) * self->x.stride;
   krn_cpu_gemm (stream, &gemm);
 }
 
@@ -96,7 +126,7 @@ conv_doubled (krn_stream *stream, struct conv *self)
     self->x0 = px;
     self->top = py - 1;
     self->left = px - 1;
-    conv_product (stream, self, taps, 4);
+    conv_product (stream, self, taps);
   }
 }
 
@@ -108,7 +138,7 @@ conv_plain (krn_stream *stream, struct conv *self)
 
   for (int t = 0; t < n_taps; t++)
     taps[t] = (struct krn_tap){ 1, { t * self->x.dim[3] } };
-  conv_product (stream, self, taps, n_taps);
+  conv_product (stream, self, taps);
 }
 
 static bool

@@ -128,21 +128,49 @@ is_packed (krn_tensor t)
   return krn_is_tensor (t, t.dtype) && (t.stride == t.dim[3] || krn_rows (t) == 1);
 }
 
+/* Rows that are converted; steps in bytes, 0 to repeat one. */
+struct conversion {
+  char *to;
+  const char *from;
+  size_t to_step, from_step;
+  krn_dtype to_dtype, from_dtype;
+  int64_t n;
+};
+
+static void
+convert_rows (const void *data, int64_t first, int64_t end, float *scratch)
+{
+  const struct conversion *self = data;
+
+  for (int64_t r = first; r < end; r++)
+    convert (self->to + (size_t) r * self->to_step, self->to_dtype,
+             self->from + (size_t) r * self->from_step, self->from_dtype, self->n);
+}
+
+/* Element by element, so that any number of them can be shared out. */
+static void
+convert_elements (const void *data, int64_t first, int64_t end, float *scratch)
+{
+  const struct conversion *self = data;
+
+  convert (self->to + (size_t) first * self->to_step, self->to_dtype,
+           self->from + (size_t) first * self->from_step, self->from_dtype, end - first);
+}
+
 krn_status
 krn_cpu_upload (krn_stream *stream, krn_tensor dst, const void *src, krn_dtype src_dtype)
 {
-  enum { PART = 64 * BLOCK };
-  const int64_t n = krn_count (dst), parts = (n + PART - 1) / PART;
-  const size_t to_size = krn_dtype_size (dst.dtype), from_size = krn_dtype_size (src_dtype);
+  const struct conversion self = { .to = dst.data,
+                                   .from = src,
+                                   .to_step = krn_dtype_size (dst.dtype),
+                                   .from_step = krn_dtype_size (src_dtype),
+                                   .to_dtype = dst.dtype,
+                                   .from_dtype = src_dtype };
 
   if (!is_packed (dst) || !src || !converts (dst.dtype, src_dtype))
     return KRN_ERROR_SHAPE;
 
-#pragma omp parallel for num_threads(stream->threads) if (parts > 1)
-  for (int64_t p = 0; p < parts; p++)
-    convert ((char *) dst.data + (size_t) (p * PART) * to_size, dst.dtype,
-             (const char *) src + (size_t) (p * PART) * from_size, src_dtype,
-             n - p * PART < PART ? n - p * PART : PART);
+  krn_team_run (stream->team, krn_count (dst), 16 * KRN_SERIAL, convert_elements, &self);
   return KRN_OK;
 }
 
@@ -159,18 +187,21 @@ krn_cpu_download (krn_stream *stream, void *dst, krn_tensor src)
 krn_status
 krn_cpu_copy (krn_stream *stream, krn_tensor dst, krn_tensor src)
 {
-  const int64_t rows = krn_rows (dst), n = dst.dim[3];
-  const size_t to_size = krn_dtype_size (dst.dtype), from_size = krn_dtype_size (src.dtype);
+  const size_t from_size = krn_dtype_size (src.dtype);
+  const struct conversion self = { .to = dst.data,
+                                   .from = src.data,
+                                   .to_step = (size_t) dst.stride * krn_dtype_size (dst.dtype),
+                                   .from_step =
+                                       krn_rows (src) == 1 ? 0 : (size_t) src.stride * from_size,
+                                   .to_dtype = dst.dtype,
+                                   .from_dtype = src.dtype,
+                                   .n = dst.dim[3] };
 
-  if (!krn_is_tensor (dst, dst.dtype) || !krn_is_tensor (src, src.dtype) || src.dim[3] != n ||
-      (krn_rows (src) != rows && krn_rows (src) != 1) || !converts (dst.dtype, src.dtype))
+  if (!krn_is_tensor (dst, dst.dtype) || !krn_is_tensor (src, src.dtype) ||
+      src.dim[3] != dst.dim[3] || (krn_rows (src) != krn_rows (dst) && krn_rows (src) != 1) ||
+      !converts (dst.dtype, src.dtype))
     return KRN_ERROR_SHAPE;
 
-#pragma omp parallel for num_threads(stream->threads) if (rows * n > 8 * KRN_SERIAL)
-  for (int64_t r = 0; r < rows; r++)
-    convert ((char *) dst.data + (size_t) r * (size_t) dst.stride * to_size, dst.dtype,
-             (const char *) src.data +
-                 (krn_rows (src) == 1 ? 0 : (size_t) r * (size_t) src.stride * from_size),
-             src.dtype, n);
+  krn_for_rows (stream, krn_rows (dst), dst.dim[3], convert_rows, &self);
   return KRN_OK;
 }

@@ -1,8 +1,7 @@
 #include "kernels/cpu/select.h"
 #include "kernels/cpu/stream.h"
 
-#include <inttypes.h>
-#include <omp.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -87,35 +86,38 @@ cpu_free (struct krn_device *device, void *memory)
   free (memory);
 }
 
-static krn_status
-cpu_stream_new (struct krn_device *device, krn_stream **stream)
-{
-  const int threads = ((struct cpu_device *) device)->threads;
-  krn_stream *self = calloc (1, sizeof *self);
-
-  *stream = NULL;
-  if (!self)
-    return KRN_ERROR_MEMORY;
-  self->threads = threads;
-  if (cpu_alloc (device, (void **) &self->panels, KRN_PANEL_FLOATS * sizeof (float)) != KRN_OK ||
-      cpu_alloc (device, (void **) &self->scratch,
-                 (size_t) threads * KRN_SCRATCH_FLOATS * sizeof (float)) != KRN_OK) {
-    free (self->panels);
-    free (self);
-    return KRN_ERROR_MEMORY;
-  }
-  *stream = self;
-  return KRN_OK;
-}
-
 static void
 cpu_stream_free (krn_stream *stream)
 {
   if (!stream)
     return;
+  krn_team_free (stream->team);
   free (stream->panels);
   free (stream->scratch);
   free (stream);
+}
+
+static krn_status
+cpu_stream_new (struct krn_device *device, krn_stream **stream)
+{
+  const int threads = ((struct cpu_device *) device)->threads;
+  const size_t scratch = (size_t) threads * KRN_SCRATCH_FLOATS * sizeof (float);
+  krn_stream *self = calloc (1, sizeof *self);
+
+  *stream = NULL;
+  if (!self)
+    return KRN_ERROR_MEMORY;
+
+  self->threads = threads;
+  if (cpu_alloc (device, (void **) &self->panels, KRN_PANEL_FLOATS * sizeof (float)) == KRN_OK &&
+      cpu_alloc (device, (void **) &self->scratch, scratch) == KRN_OK)
+    self->team = krn_team_new (threads, self->scratch, KRN_SCRATCH_FLOATS);
+  if (!self->team) {
+    cpu_stream_free (self);
+    return KRN_ERROR_MEMORY;
+  }
+  *stream = self;
+  return KRN_OK;
 }
 
 static krn_status
@@ -202,6 +204,15 @@ cpu_graph_free (krn_graph *graph)
 {
 }
 
+/* The cores that this process may use, of which a container may have fewer than the machine. */
+static int
+usable_cores (void)
+{
+  cpu_set_t set;
+
+  return sched_getaffinity (0, sizeof set, &set) == 0 ? CPU_COUNT (&set) : 1;
+}
+
 krn_status
 krn_cpu_open (struct krn_device **device, int threads)
 {
@@ -211,7 +222,7 @@ krn_cpu_open (struct krn_device **device, int threads)
   if (!self)
     return KRN_ERROR_MEMORY;
 
-  self->threads = threads > 0 ? threads : omp_get_num_procs ();
+  self->threads = threads > 0 ? threads : usable_cores ();
   self->table = (struct krn_device){
     .kind = "cpu",
     .activation = KRN_F32,

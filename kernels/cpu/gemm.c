@@ -179,13 +179,16 @@ krn_cpu_pack_columns (float *panel, const float *rows, int64_t stride, int cols,
 
 /* The part of a product that is done between two packings of weights. */
 struct pass {
-  int64_t n0, n;     /* columns */
-  int64_t c0, c;     /* channels */
-  int tap0, taps;    /* taps */
-  int64_t panels;    /* in n columns */
-  size_t panel_size; /* floats */
-  int64_t groups;    /* of panels, each a task of its own */
-  bool first;        /* the sums start here */
+  const struct krn_gemm *gemm;
+  float *panels;
+  int64_t n0, n;      /* columns */
+  int64_t c0, c;      /* channels */
+  int tap0, taps;     /* taps */
+  int64_t n_panels;   /* in n columns */
+  size_t panel_size;  /* floats */
+  int64_t block_rows; /* of a task */
+  int64_t groups;     /* of panels, each a task of its own */
+  bool first;         /* the sums start here */
 };
 
 static inline int64_t
@@ -201,11 +204,13 @@ ceil_div (int64_t a, int64_t b)
 }
 
 static void
-pack_panel (float *panel, const struct krn_gemm *gemm, const struct pass *pass, int64_t p)
+pack_panel (const struct pass *pass, int64_t p)
 {
+  const struct krn_gemm *gemm = pass->gemm;
   const int64_t n = pass->n0 + p * KRN_TILE_COLS;
   const int cols = (int) least (KRN_TILE_COLS, gemm->n - n);
   const float *w = gemm->w + (size_t) n * (size_t) gemm->w_stride + (size_t) pass->c0;
+  float *panel = pass->panels + (size_t) p * pass->panel_size;
 
   for (int j = 0; j < KRN_TILE_COLS; j++)
     panel[j] = pass->first && gemm->bias && j < cols ? gemm->bias[n + j] : 0.f;
@@ -219,67 +224,67 @@ pack_panel (float *panel, const struct krn_gemm *gemm, const struct pass *pass, 
   }
 }
 
-/* The pointers of one tile; rows beyond the last repeat it. */
 static void
-fill_rows (struct krn_tile_rows *rows, const struct krn_gemm *gemm, const struct pass *pass,
-           int64_t m)
+pack_panels (const void *data, int64_t first, int64_t end, float *scratch)
 {
-  for (int i = 0; i < KRN_TILE_ROWS; i++) {
-    gemm->row (gemm->data, least (m + i, gemm->m - 1), rows, i, pass->tap0, pass->taps);
-    if (!pass->first)
-      rows->add[i] = rows->y[i];
-    if (pass->c0 > 0)
-      for (int t = 0; t < pass->taps; t++)
-        if (rows->a[t][i] != gemm->zeros)
-          rows->a[t][i] += pass->c0;
-  }
+  for (int64_t p = first; p < end; p++)
+    pack_panel (data, p);
 }
 
 static void
-run_block (const float *panels, const struct krn_gemm *gemm, const struct pass *pass, int64_t task,
-           int64_t block_rows)
+run_block (const struct pass *pass, int64_t block, int64_t group)
 {
-  const int64_t m0 = task / pass->groups * block_rows, m1 = least (m0 + block_rows, gemm->m);
-  const int64_t group = task % pass->groups;
-  const int64_t p0 = group * pass->panels / pass->groups;
-  const int64_t p1 = (group + 1) * pass->panels / pass->groups;
+  const struct krn_gemm *gemm = pass->gemm;
+  const int64_t m0 = block * pass->block_rows, m1 = least (m0 + pass->block_rows, gemm->m);
+  const int64_t p0 = group * pass->n_panels / pass->groups;
+  const int64_t p1 = (group + 1) * pass->n_panels / pass->groups;
   struct krn_tile_rows rows[BLOCK_TILES];
   int tiles = 0;
 
-  for (int64_t m = m0; m < m1; m += KRN_TILE_ROWS)
-    fill_rows (&rows[tiles++], gemm, pass, m);
+  for (int64_t m = m0; m < m1; m += KRN_TILE_ROWS, tiles++) {
+    gemm->rows (gemm->data, &rows[tiles], m, pass->tap0, pass->taps, pass->c0);
+    if (!pass->first)
+      memcpy (rows[tiles].add, rows[tiles].y, sizeof rows[tiles].add);
+  }
 
   for (int64_t p = p0; p < p1; p++) {
+    const float *panel = pass->panels + (size_t) p * pass->panel_size;
     const int64_t n = pass->n0 + p * KRN_TILE_COLS;
     const int cols = (int) least (KRN_TILE_COLS, gemm->n - n);
 
     for (int t = 0; t < tiles; t++)
-      krn_cpu_tile (&rows[t], panels + (size_t) p * pass->panel_size, pass->taps, pass->c, n, cols);
+      krn_cpu_tile (&rows[t], panel, pass->taps, pass->c, n, cols);
   }
 }
 
-/* Called by every thread of a team. */
 static void
-run_pass (float *panels, const struct krn_gemm *gemm, struct pass *pass, int threads)
+run_blocks (const void *data, int64_t first, int64_t end, float *scratch)
 {
-  int64_t block_rows = KRN_TILE_ROWS * BLOCK_TILES, blocks;
+  const struct pass *pass = data;
 
-  pass->panels = ceil_div (pass->n, KRN_TILE_COLS);
+  for (int64_t task = first; task < end; task++)
+    run_block (pass, task / pass->groups, task % pass->groups);
+}
+
+static void
+run_pass (krn_stream *stream, struct pass *pass)
+{
+  int64_t blocks;
+
+  pass->n_panels = ceil_div (pass->n, KRN_TILE_COLS);
   pass->panel_size = (size_t) (1 + pass->taps * pass->c) * KRN_TILE_COLS;
 
   /* At least four tasks a thread, so that one that is held up does not hold up the others: first
    * smaller blocks, then fewer panels. */
-  while (block_rows > 4 * KRN_TILE_ROWS && ceil_div (gemm->m, block_rows) < 4 * threads)
-    block_rows -= KRN_TILE_ROWS;
-  blocks = ceil_div (gemm->m, block_rows);
-  pass->groups = least (pass->panels, ceil_div (4 * threads, blocks));
+  pass->block_rows = KRN_TILE_ROWS * BLOCK_TILES;
+  while (pass->block_rows > 4 * KRN_TILE_ROWS &&
+         ceil_div (pass->gemm->m, pass->block_rows) < 4 * stream->threads)
+    pass->block_rows -= KRN_TILE_ROWS;
+  blocks = ceil_div (pass->gemm->m, pass->block_rows);
+  pass->groups = least (pass->n_panels, ceil_div (4 * stream->threads, blocks));
 
-#pragma omp for schedule(dynamic)
-  for (int64_t p = 0; p < pass->panels; p++)
-    pack_panel (panels + (size_t) p * pass->panel_size, gemm, pass, p);
-#pragma omp for schedule(dynamic)
-  for (int64_t task = 0; task < blocks * pass->groups; task++)
-    run_block (panels, gemm, pass, task, block_rows);
+  krn_team_run (stream->team, pass->n_panels, 1, pack_panels, pass);
+  krn_team_run (stream->team, blocks * pass->groups, 1, run_blocks, pass);
 }
 
 void
@@ -289,18 +294,20 @@ krn_cpu_gemm (krn_stream *stream, const struct krn_gemm *gemm)
   const int64_t depth = least (gemm->channels, KRN_GEMM_DEPTH / group_taps);
   const int64_t width =
       KRN_PANEL_FLOATS / ((1 + group_taps * depth) * KRN_TILE_COLS) * KRN_TILE_COLS;
-  float *panels = stream->panels;
-  const int threads = stream->threads;
 
-#pragma omp parallel num_threads(threads)
   for (int64_t n = 0; n < gemm->n; n += width)
     for (int64_t tap = 0; tap < gemm->n_taps; tap += group_taps)
       for (int64_t c = 0; c < gemm->channels; c += depth) {
-        struct pass pass = { .n0 = n, .n = least (width, gemm->n - n), .c0 = c, .tap0 = (int) tap };
+        struct pass pass = { .gemm = gemm,
+                             .panels = stream->panels,
+                             .n0 = n,
+                             .n = least (width, gemm->n - n),
+                             .c0 = c,
+                             .c = least (depth, gemm->channels - c),
+                             .tap0 = (int) tap,
+                             .taps = (int) least (group_taps, gemm->n_taps - tap),
+                             .first = tap == 0 && c == 0 };
 
-        pass.c = least (depth, gemm->channels - c);
-        pass.taps = (int) least (group_taps, gemm->n_taps - tap);
-        pass.first = tap == 0 && c == 0;
-        run_pass (panels, gemm, &pass, threads);
+        run_pass (stream, &pass);
       }
 }

@@ -51,12 +51,11 @@ struct krn_gemm {
   const float *w; /* n rows, w_stride apart */
   int64_t w_stride;
   const float *bias; /* [n] or NULL */
-  /* Fills a, add and y for row m; a points at channel 0 and is moved on by the caller unless it is
-   * zeros. */
-  void (*row) (const void *data, int64_t m, struct krn_tile_rows *rows, int i, int first_tap,
-               int n_taps);
+  /* Fills a (from channel first_channel on), add and y for the rows from m on, repeating the last.
+   */
+  void (*rows) (const void *data, struct krn_tile_rows *rows, int64_t m, int first_tap, int n_taps,
+                int64_t first_channel);
   const void *data;
-  const float *zeros; /* at least KRN_GEMM_DEPTH */
 };
 
 void krn_cpu_gemm (krn_stream *stream, const struct krn_gemm *gemm);

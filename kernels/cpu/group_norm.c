@@ -11,7 +11,7 @@ enum {
   CHANNELS = 8192, /* at most */
 };
 
-/* A thread's scratch; the first thread's total is the sum over all of them. */
+/* A thread's scratch; the first's sums become those of all. */
 struct group_norm_scratch {
   double sum[CHANNELS], squares[CHANNELS];
   float run_sum[CHANNELS], run_squares[CHANNELS];
@@ -21,15 +21,25 @@ struct group_norm_scratch {
 _Static_assert(sizeof (struct group_norm_scratch) <= KRN_SCRATCH_FLOATS * sizeof (float),
                "GroupNorm needs more scratch than a stream has");
 
+struct group_norm {
+  krn_tensor y, x; /* of one image */
+  krn_tensor w, b;
+  int groups;
+  float eps;
+  bool silu;
+  const struct group_norm_scratch *total;
+};
+
 static void
-add_run (struct group_norm_scratch *s, krn_tensor x, int64_t first, int64_t n, const float *origin)
+add_run (struct group_norm_scratch *s, krn_tensor x, int64_t first, int64_t end)
 {
   const int64_t c = x.dim[3];
+  const float *origin = x.data;
   float *sum = s->run_sum, *squares = s->run_squares;
 
   memset (sum, 0, (size_t) c * sizeof (float));
   memset (squares, 0, (size_t) c * sizeof (float));
-  for (int64_t r = first; r < first + n; r++) {
+  for (int64_t r = first; r < end; r++) {
     const float *row = krn_row (x, r);
 
 #pragma omp simd
@@ -46,13 +56,22 @@ add_run (struct group_norm_scratch *s, krn_tensor x, int64_t first, int64_t n, c
   }
 }
 
+static void
+add_rows (const void *data, int64_t first, int64_t end, float *scratch)
+{
+  const struct group_norm *self = data;
+
+  for (int64_t r = first; r < end; r += RUN)
+    add_run ((struct group_norm_scratch *) scratch, self->x, r, r + RUN < end ? r + RUN : end);
+}
+
 /* From the sums of all threads to mean and factor of each channel. */
 static void
-finish (krn_stream *stream, const float *origin, const float *w, int64_t pixels, int64_t c,
-        int groups, float eps)
+finish (krn_stream *stream, const struct group_norm *self)
 {
-  struct group_norm_scratch *s = (void *) stream->scratch;
-  const int64_t size = c / groups;
+  struct group_norm_scratch *s = (struct group_norm_scratch *) stream->scratch;
+  const int64_t pixels = krn_rows (self->x), c = self->x.dim[3], size = c / self->groups;
+  const float *origin = self->x.data, *w = self->w.data;
 
   for (int t = 1; t < stream->threads; t++) {
     const struct group_norm_scratch *other =
@@ -64,7 +83,7 @@ finish (krn_stream *stream, const float *origin, const float *w, int64_t pixels,
     }
   }
 
-  for (int64_t g = 0; g < groups; g++) {
+  for (int64_t g = 0; g < self->groups; g++) {
     double mean = 0., squares = 0., factor;
 
     for (int64_t i = g * size; i < (g + 1) * size; i++)
@@ -75,7 +94,7 @@ finish (krn_stream *stream, const float *origin, const float *w, int64_t pixels,
       squares +=
           s->squares[i] - s->sum[i] * s->sum[i] / (double) pixels + shift * shift * (double) pixels;
     }
-    factor = 1. / sqrt (fmax (squares, 0.) / (double) (pixels * size) + (double) eps);
+    factor = 1. / sqrt (fmax (squares, 0.) / (double) (pixels * size) + (double) self->eps);
     for (int64_t i = g * size; i < (g + 1) * size; i++) {
       s->mean[i] = (float) mean;
       s->factor[i] = (float) (factor * (double) w[i]);
@@ -97,34 +116,32 @@ apply_row (float *y, const float *x, const struct group_norm_scratch *s, const f
       y[i] = (x[i] - s->mean[i]) * s->factor[i] + b[i];
 }
 
-/* One image of the batch; every thread of a team calls it. */
 static void
-normalise (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor b, int groups,
-           float eps, bool silu)
+apply_rows (const void *data, int64_t first, int64_t end, float *scratch)
 {
-  const int64_t pixels = krn_rows (x), c = x.dim[3], runs = (pixels + RUN - 1) / RUN;
-  struct group_norm_scratch *own = (void *) krn_thread_scratch (stream);
-  const struct group_norm_scratch *total = (const void *) stream->scratch;
-  const float *origin = total->mean; /* y may be x, so the first pixel is kept apart */
+  const struct group_norm *self = data;
 
-#pragma omp single
-  {
-    memcpy (((struct group_norm_scratch *) stream->scratch)->mean, x.data,
-            (size_t) c * sizeof (float));
-    /* Fewer threads than asked for may have come. */
-    for (int t = 0; t < stream->threads; t++)
-      memset (stream->scratch + (size_t) t * KRN_SCRATCH_FLOATS, 0,
-              offsetof (struct group_norm_scratch, run_sum));
+  for (int64_t r = first; r < end; r++)
+    apply_row (krn_row (self->y, r), krn_row (self->x, r), self->total, self->b.data,
+               self->x.dim[3], self->silu);
+}
+
+/* One image of the batch. */
+static void
+normalise (krn_stream *stream, const struct group_norm *self)
+{
+  const int64_t c = self->x.dim[3];
+
+  for (int t = 0; t < stream->threads; t++) {
+    struct group_norm_scratch *s =
+        (struct group_norm_scratch *) (stream->scratch + (size_t) t * KRN_SCRATCH_FLOATS);
+
+    memset (s->sum, 0, (size_t) c * sizeof s->sum[0]);
+    memset (s->squares, 0, (size_t) c * sizeof s->squares[0]);
   }
-
-#pragma omp for schedule(static)
-  for (int64_t run = 0; run < runs; run++)
-    add_run (own, x, run * RUN, pixels - run * RUN < RUN ? pixels - run * RUN : RUN, origin);
-#pragma omp single
-  finish (stream, x.data, w.data, pixels, c, groups, eps);
-#pragma omp for schedule(static)
-  for (int64_t r = 0; r < pixels; r++)
-    apply_row (krn_row (y, r), krn_row (x, r), total, b.data, c, silu);
+  krn_for_rows (stream, krn_rows (self->x), c, add_rows, self);
+  finish (stream, self);
+  krn_for_rows (stream, krn_rows (self->x), c, apply_rows, self);
 }
 
 krn_status
@@ -132,6 +149,7 @@ krn_cpu_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w
                     int groups, float eps, bool silu)
 {
   const int64_t c = x.dim[3], pixels = x.dim[1] * x.dim[2];
+  struct group_norm self = { .w = w, .b = b, .groups = groups, .eps = eps, .silu = silu };
 
   if (!krn_is_tensor (x, KRN_F32) || !krn_is_tensor (y, KRN_F32) || x.dim[0] != y.dim[0] ||
       x.dim[1] != y.dim[1] || x.dim[2] != y.dim[2] || y.dim[3] != c || groups <= 0 ||
@@ -140,9 +158,11 @@ krn_cpu_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w
   if (c > CHANNELS)
     return KRN_ERROR_UNSUPPORTED;
 
-#pragma omp parallel num_threads(stream->threads) if (pixels * c > KRN_SERIAL)
-  for (int64_t n = 0; n < x.dim[0]; n++)
-    normalise (stream, krn_row_view (y, n * pixels, pixels), krn_row_view (x, n * pixels, pixels),
-               w, b, groups, eps, silu);
+  self.total = (const struct group_norm_scratch *) stream->scratch;
+  for (int64_t n = 0; n < x.dim[0]; n++) {
+    self.y = krn_row_view (y, n * pixels, pixels);
+    self.x = krn_row_view (x, n * pixels, pixels);
+    normalise (stream, &self);
+  }
   return KRN_OK;
 }

@@ -12,17 +12,22 @@ struct linear {
 };
 
 static void
-linear_row (const void *data, int64_t m, struct krn_tile_rows *rows, int i, int first_tap,
-            int n_taps)
+linear_rows (const void *data, struct krn_tile_rows *rows, int64_t m, int first_tap, int n_taps,
+             int64_t first_channel)
 {
   const struct linear *self = data;
+  const int64_t last = krn_rows (self->y) - 1;
 
-  rows->a[0][i] = krn_row (self->x, m);
-  rows->y[i] = krn_row (self->y, m);
-  rows->add[i] = self->accumulate ? rows->y[i] : NULL;
+  for (int i = 0; i < KRN_TILE_ROWS; i++) {
+    const int64_t row = m + i < last ? m + i : last;
+
+    rows->a[0][i] = krn_row (self->x, row) + first_channel;
+    rows->y[i] = krn_row (self->y, row);
+    rows->add[i] = self->accumulate ? rows->y[i] : NULL;
+  }
 }
 
-static float
+static __attribute__ ((noinline)) float
 dot (const float *a, const float *b, int64_t n)
 {
   float sum = 0.f;
@@ -34,17 +39,16 @@ dot (const float *a, const float *b, int64_t n)
 }
 
 static void
-linear_few (krn_stream *stream, const struct linear *self)
+linear_few (const void *data, int64_t first, int64_t end, float *scratch)
 {
-  const int64_t rows = krn_rows (self->y), in = self->x.dim[3], out = self->y.dim[3];
+  const struct linear *self = data;
 
-#pragma omp parallel for num_threads(stream->threads) if (in * out > 4 * KRN_SERIAL)
-  for (int64_t n = 0; n < out; n++)
-    for (int64_t m = 0; m < rows; m++) {
+  for (int64_t n = first; n < end; n++)
+    for (int64_t m = 0; m < krn_rows (self->y); m++) {
       const float bias = self->bias.data ? ((const float *) self->bias.data)[n] : 0.f;
       float *y = krn_row (self->y, m) + n;
 
-      *y = dot (krn_row (self->x, m), krn_row (self->w, n), in) + bias +
+      *y = dot (krn_row (self->x, m), krn_row (self->w, n), self->x.dim[3]) + bias +
            (self->accumulate ? *y : 0.f);
     }
 }
@@ -63,7 +67,7 @@ krn_cpu_linear (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, kr
                                  .w = w.data,
                                  .w_stride = w.stride,
                                  .bias = bias.data,
-                                 .row = linear_row,
+                                 .rows = linear_rows,
                                  .data = &self };
 
   if (!krn_is_tensor (y, KRN_F32) || !krn_is_matrix (x, krn_rows (y), x.dim[3]) ||
@@ -71,7 +75,7 @@ krn_cpu_linear (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, kr
     return KRN_ERROR_SHAPE;
 
   if (gemm.m < FEW_ROWS)
-    linear_few (stream, &self);
+    krn_for_rows (stream, gemm.n, gemm.channels, linear_few, &self);
   else
     krn_cpu_gemm (stream, &gemm);
   return KRN_OK;

@@ -46,42 +46,72 @@ rms_norm_row (float *y, const float *x, const float *w, const float *scale, int6
       y[i] = x[i] * factor * w[i];
 }
 
+struct norm {
+  krn_tensor y, x, w, scale;
+  float eps;
+};
+
+static void
+rms_norm_rows (const void *data, int64_t first, int64_t end, float *scratch)
+{
+  const struct norm *self = data;
+
+  for (int64_t r = first; r < end; r++)
+    rms_norm_row (krn_row (self->y, r), krn_row (self->x, r), self->w.data, self->scale.data,
+                  self->y.dim[3], self->eps);
+}
+
 krn_status
 krn_cpu_rms_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor scale,
                   float eps)
 {
   const int64_t rows = krn_rows (y), n = y.dim[3];
+  const struct norm self = { y, x, w, scale, eps };
 
   if (!krn_is_tensor (y, KRN_F32) || !krn_is_matrix (x, rows, n) || !krn_is_vector (w, n) ||
       !krn_may_be_vector (scale, n))
     return KRN_ERROR_SHAPE;
 
-#pragma omp parallel for num_threads(stream->threads) if (rows * n > KRN_SERIAL)
-  for (int64_t r = 0; r < rows; r++)
-    rms_norm_row (krn_row (y, r), krn_row (x, r), w.data, scale.data, n, eps);
+  krn_for_rows (stream, rows, n, rms_norm_rows, &self);
   return KRN_OK;
+}
+
+static void
+layer_norm_row (float *y, const float *x, const float *scale, int64_t n, float eps)
+{
+  const float mean = row_mean (x, n);
+  const float factor = 1.f / sqrtf (sum_of_squares (x, n, mean) / (float) n + eps);
+
+  if (scale)
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+      y[i] = (x[i] - mean) * factor * (1.f + scale[i]);
+  else
+#pragma omp simd
+    for (int64_t i = 0; i < n; i++)
+      y[i] = (x[i] - mean) * factor;
+}
+
+static void
+layer_norm_rows (const void *data, int64_t first, int64_t end, float *scratch)
+{
+  const struct norm *self = data;
+
+  for (int64_t r = first; r < end; r++)
+    layer_norm_row (krn_row (self->y, r), krn_row (self->x, r), self->scale.data, self->y.dim[3],
+                    self->eps);
 }
 
 krn_status
 krn_cpu_layer_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor scale, float eps)
 {
   const int64_t rows = krn_rows (y), n = y.dim[3];
-  const float *by = scale.data;
+  const struct norm self = { .y = y, .x = x, .scale = scale, .eps = eps };
 
   if (!krn_is_tensor (y, KRN_F32) || !krn_is_matrix (x, rows, n) || !krn_may_be_vector (scale, n))
     return KRN_ERROR_SHAPE;
 
-#pragma omp parallel for num_threads(stream->threads) if (rows * n > KRN_SERIAL)
-  for (int64_t r = 0; r < rows; r++) {
-    const float *from = krn_row (x, r);
-    const float mean = row_mean (from, n);
-    const float factor = 1.f / sqrtf (sum_of_squares (from, n, mean) / (float) n + eps);
-    float *to = krn_row (y, r);
-
-#pragma omp simd
-    for (int64_t i = 0; i < n; i++)
-      to[i] = (from[i] - mean) * factor * (by ? 1.f + by[i] : 1.f);
-  }
+  krn_for_rows (stream, rows, n, layer_norm_rows, &self);
   return KRN_OK;
 }
 
@@ -108,26 +138,33 @@ residual_row (float *x, const float *h, const float *w, const float *gate, int64
       x[i] += h[i];
 }
 
+static void
+residual_norm_rows (const void *data, int64_t first, int64_t end, float *scratch)
+{
+  const struct krn_residual_norm *args = data;
+  const int64_t n = args->x.dim[3];
+
+  for (int64_t r = first; r < end; r++) {
+    float *x = krn_row (args->x, r);
+
+    residual_row (x, krn_row (args->h, r), args->h_weight.data, args->gate.data, n, args->eps);
+    if (args->y.data)
+      rms_norm_row (krn_row (args->y, r), x, args->y_weight.data, args->y_scale.data, n, args->eps);
+  }
+}
+
 krn_status
 krn_cpu_residual_norm (krn_stream *stream, const struct krn_residual_norm *args)
 {
-  const krn_tensor x = args->x, h = args->h, y = args->y;
-  const int64_t rows = krn_rows (x), n = x.dim[3];
+  const int64_t rows = krn_rows (args->x), n = args->x.dim[3];
 
-  if (!krn_is_tensor (x, KRN_F32) || !krn_is_matrix (h, rows, n) ||
+  if (!krn_is_tensor (args->x, KRN_F32) || !krn_is_matrix (args->h, rows, n) ||
       !krn_may_be_vector (args->h_weight, n) || !krn_may_be_vector (args->gate, n))
     return KRN_ERROR_SHAPE;
-  if (y.data && (!krn_is_matrix (y, rows, n) || !krn_is_vector (args->y_weight, n) ||
-                 !krn_may_be_vector (args->y_scale, n)))
+  if (args->y.data && (!krn_is_matrix (args->y, rows, n) || !krn_is_vector (args->y_weight, n) ||
+                       !krn_may_be_vector (args->y_scale, n)))
     return KRN_ERROR_SHAPE;
 
-#pragma omp parallel for num_threads(stream->threads) if (rows * n > KRN_SERIAL)
-  for (int64_t r = 0; r < rows; r++) {
-    residual_row (krn_row (x, r), krn_row (h, r), args->h_weight.data, args->gate.data, n,
-                  args->eps);
-    if (y.data)
-      rms_norm_row (krn_row (y, r), krn_row (x, r), args->y_weight.data, args->y_scale.data, n,
-                    args->eps);
-  }
+  krn_for_rows (stream, rows, n, residual_norm_rows, args);
   return KRN_OK;
 }

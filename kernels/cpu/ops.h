@@ -5,9 +5,7 @@
 #include "kernels/cpu/stream.h"
 #include "kernels/device.h"
 
-#include <omp.h>
-
-/* Work below this many elements is not worth waking a thread for: about 10 us. */
+/* Elements of a part of an elementwise operation: a few microseconds. */
 enum { KRN_SERIAL = 8192 };
 
 /* Puts the operations of this level into the table. */
@@ -42,11 +40,11 @@ krn_status krn_cpu_latent_rgba (krn_stream *stream, krn_tensor rgba, krn_tensor 
                                 krn_tensor factors);
 krn_status krn_cpu_image_rgba (krn_stream *stream, krn_tensor rgba, krn_tensor x);
 
-/* The scratch of the calling thread of a team. */
-static inline float *
-krn_thread_scratch (const krn_stream *stream)
+/* Runs a task over rows of cols elements, in parts that are worth a thread. */
+static inline void
+krn_for_rows (krn_stream *stream, int64_t rows, int64_t cols, krn_task task, const void *data)
 {
-  return stream->scratch + (size_t) omp_get_thread_num () * KRN_SCRATCH_FLOATS;
+  krn_team_run (stream->team, rows, (KRN_SERIAL + cols - 1) / cols, task, data);
 }
 
 /* The float32 row of a tensor seen as [rows, cols]. */

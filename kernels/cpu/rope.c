@@ -2,7 +2,7 @@
 
 #include <math.h>
 
-/* These are not inlined: inside the parallel region GCC 12 leaves their loops scalar. */
+/* These are not inlined: inside the loop over heads GCC 12 leaves their loops scalar. */
 
 static __attribute__ ((noinline)) void
 head_norm (float *x, const float *w, int64_t n, float eps)
@@ -44,32 +44,43 @@ rotate_half (float *x, const float *rope, int64_t n)
   }
 }
 
-krn_status
-krn_cpu_qk_norm_rope (krn_stream *stream, const struct krn_qk_norm_rope *args)
+static void
+qk_norm_rope_rows (const void *data, int64_t first, int64_t end, float *scratch)
 {
-  const krn_tensor qkv = args->qkv, rope = args->rope;
-  const int64_t rows = krn_rows (qkv), n = args->head_dim, positions = krn_rows (rope);
-  const int64_t heads = (int64_t) args->q_heads + args->kv_heads;
+  const struct krn_qk_norm_rope *args = data;
+  const int64_t n = args->head_dim, positions = krn_rows (args->rope);
 
-  if (n <= 0 || n % 2 != 0 || args->q_heads <= 0 || args->kv_heads <= 0 ||
-      (args->kind != KRN_ROPE_INTERLEAVED && args->kind != KRN_ROPE_HALF) ||
-      !krn_is_matrix (qkv, rows, (heads + args->kv_heads) * n) ||
-      !krn_is_matrix (rope, positions, n) || !krn_may_be_vector (args->q_weight, n) ||
-      !krn_may_be_vector (args->k_weight, n) || !args->q_weight.data != !args->k_weight.data)
-    return KRN_ERROR_SHAPE;
+  for (int64_t r = first; r < end; r++) {
+    const float *rope = krn_row (args->rope, r % positions);
 
-#pragma omp parallel for num_threads(stream->threads) if (rows * heads * n > KRN_SERIAL)
-  for (int64_t r = 0; r < rows; r++)
-    for (int64_t head = 0; head < heads; head++) {
-      float *x = krn_row (qkv, r) + head * n;
+    for (int64_t head = 0; head < args->q_heads + args->kv_heads; head++) {
+      float *x = krn_row (args->qkv, r) + head * n;
       const float *w = head < args->q_heads ? args->q_weight.data : args->k_weight.data;
 
       if (w)
         head_norm (x, w, n, args->eps);
       if (args->kind == KRN_ROPE_HALF)
-        rotate_half (x, krn_row (rope, r % positions), n);
+        rotate_half (x, rope, n);
       else
-        rotate_interleaved (x, krn_row (rope, r % positions), n);
+        rotate_interleaved (x, rope, n);
     }
+  }
+}
+
+krn_status
+krn_cpu_qk_norm_rope (krn_stream *stream, const struct krn_qk_norm_rope *args)
+{
+  const int64_t n = args->head_dim, rows = krn_rows (args->qkv);
+  const int64_t heads = (int64_t) args->q_heads + 2 * (int64_t) args->kv_heads;
+
+  if (n <= 0 || n % 2 != 0 || args->q_heads <= 0 || args->kv_heads <= 0 ||
+      (args->kind != KRN_ROPE_INTERLEAVED && args->kind != KRN_ROPE_HALF) ||
+      !krn_is_matrix (args->qkv, rows, heads * n) ||
+      !krn_is_matrix (args->rope, krn_rows (args->rope), n) ||
+      !krn_may_be_vector (args->q_weight, n) || !krn_may_be_vector (args->k_weight, n) ||
+      !args->q_weight.data != !args->k_weight.data)
+    return KRN_ERROR_SHAPE;
+
+  krn_for_rows (stream, rows, heads * n, qk_norm_rope_rows, args);
   return KRN_OK;
 }

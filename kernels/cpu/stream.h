@@ -1,6 +1,7 @@
 /* kernels/cpu/stream.h - a stream of the CPU: its scratch memory and its number of threads. */
 #pragma once
 
+#include "kernels/cpu/team.h"
 #include "kernels/device.h"
 
 enum {
@@ -14,6 +15,7 @@ enum {
 
 struct krn_stream {
   int threads;
+  krn_team *team; /* owned */
   float *panels;  /* owned, KRN_PANEL_FLOATS */
   float *scratch; /* owned, threads * KRN_SCRATCH_FLOATS */
 };
