@@ -411,8 +411,6 @@ complete (struct reading *r)
 {
   int missing;
 
-  if (!eng_json_reader_ok (&r->reader))
-    return;
   if (eng_bpe_get_n_tokens (r->tokenizer->bpe) == 0)
     eng_json_reader_fail (&r->reader, "\"model\" has no \"vocab\"");
   else if (!r->tokenizer->pretokenizer)
@@ -444,8 +442,11 @@ eng_tokenizer_open (const char *path, GError **error)
   r.merges = g_string_new (NULL);
   eng_json_reader_init (&r.reader, label, text, length);
   read_root (&r);
-  complete (&r);
   ok = eng_json_reader_finish (&r.reader, error);
+  if (ok) {
+    complete (&r);
+    ok = eng_json_reader_finish (&r.reader, error);
+  }
   eng_json_reader_clear (&r.reader);
   g_string_free (r.merges, TRUE);
   return ok ? g_steal_pointer (&tokenizer) : NULL;
