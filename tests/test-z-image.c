@@ -104,6 +104,32 @@ test_golden (void)
   net_close (&net);
 }
 
+/* An arena that is too small at any point is an error with both values, and nothing is touched. */
+static void
+test_small_arena (void)
+{
+  g_autoptr (eng_weights) weights = net_open_weights (folder);
+  struct net net;
+
+  net_open (&net);
+  eng_z_image *model = load (&net, weights, "", TRUE);
+  struct pass p = run_picture (&net, model, &pictures[1]);
+  const size_t size = eng_arena_get_peak (net.arena);
+  krn_tensor block = net_tensor (&net, KRN_U8, 1, 1, 1, size);
+
+  for (size_t small = 0; small < size; small += 4096) {
+    struct eng_run run = { .device = net.device, .stream = net.stream, .arena = net.arena };
+    g_autoptr (GError) error = NULL;
+
+    eng_arena_reset (net.arena, block.data, small);
+    forward_cb (&run, &p);
+    g_assert_false (eng_run_ok (&run, "transformer", &error));
+    g_assert_error (error, ENG_ERROR, ENG_ERROR_MEMORY);
+  }
+  eng_z_image_free (model);
+  net_close (&net);
+}
+
 static char *
 replace (const char *text, const char *from, const char *to)
 {
@@ -238,6 +264,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/z-image/golden", test_golden);
+  g_test_add_func ("/z-image/small-arena", test_small_arena);
   g_test_add_func ("/z-image/native", test_native);
   g_test_add_func ("/z-image/refuses", test_refuses);
   g_test_add_func ("/z-image/refuses-native", test_refuses_native);
