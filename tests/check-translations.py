@@ -47,7 +47,7 @@ def template(folder, names):
     code, _, err = run("xgettext", "--from-code=UTF-8", f"--output={pot}", *words, *names)
     complaints = err.strip().splitlines() if code else []
     if not code:
-        cut = re.findall(r'^msgid(?:_plural)? "(.*%)"$', pot.read_text(encoding="utf-8"), re.M)
+        cut = re.findall(r'^msgid(?:_plural)? "((?:.*[^%])?%)"$', pot.read_text(encoding="utf-8"), re.M)
         complaints += [f'"{text}" goes on in a macro, which gettext cannot read' for text in cut]
     return pot, complaints
 
