@@ -1,0 +1,79 @@
+#include "ui/sl-result.h"
+
+struct _SlResult {
+  GObject parent_instance;
+
+  struct sl_result_parts parts; /* owned */
+};
+
+G_DEFINE_FINAL_TYPE (SlResult, sl_result, G_TYPE_OBJECT)
+
+SlResult *
+sl_result_new (const struct sl_result_parts *parts)
+{
+  SlResult *self = g_object_new (SL_TYPE_RESULT, NULL);
+
+  self->parts = *parts;
+  return self;
+}
+
+gpointer
+sl_result_get_image (SlResult *self)
+{
+  return self->parts.image;
+}
+
+const SlRecipe *
+sl_result_get_recipe (SlResult *self)
+{
+  return self->parts.recipe;
+}
+
+GdkTexture *
+sl_result_get_texture (SlResult *self)
+{
+  return self->parts.texture;
+}
+
+GdkTexture *
+sl_result_get_thumbnail (SlResult *self)
+{
+  return self->parts.thumbnail;
+}
+
+const char *
+sl_result_get_warning (SlResult *self)
+{
+  return self->parts.warning;
+}
+
+double
+sl_result_get_seconds (SlResult *self)
+{
+  return self->parts.seconds;
+}
+
+static void
+sl_result_finalize (GObject *object)
+{
+  SlResult *self = SL_RESULT (object);
+
+  g_clear_pointer (&self->parts.image, self->parts.release);
+  g_clear_pointer (&self->parts.recipe, sl_recipe_free);
+  g_clear_object (&self->parts.texture);
+  g_clear_object (&self->parts.thumbnail);
+  g_free (self->parts.warning);
+
+  G_OBJECT_CLASS (sl_result_parent_class)->finalize (object);
+}
+
+static void
+sl_result_class_init (SlResultClass *klass)
+{
+  G_OBJECT_CLASS (klass)->finalize = sl_result_finalize;
+}
+
+static void
+sl_result_init (SlResult *self)
+{
+}

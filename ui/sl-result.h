@@ -1,0 +1,34 @@
+/* ui/sl-result.h - one finished picture of this session: what the strip lists and the canvas shows.
+ *
+ * Immutable.  Made by SlSession on its worker; used on the main thread.  It holds the engine's
+ * picture by a reference that only the session understands. */
+#pragma once
+
+#include "ui/sl-recipe.h"
+
+#include <gdk/gdk.h>
+
+G_BEGIN_DECLS
+
+#define SL_TYPE_RESULT (sl_result_get_type ())
+G_DECLARE_FINAL_TYPE (SlResult, sl_result, SL, RESULT, GObject)
+
+struct sl_result_parts {  /* all taken over by the result */
+  gpointer image;         /* the engine's picture */
+  GDestroyNotify release; /* of image */
+  SlRecipe *recipe;
+  GdkTexture *texture;   /* its own pixels */
+  GdkTexture *thumbnail; /* at most 192 pixels high */
+  char *warning;         /* or NULL */
+  double seconds;
+};
+
+SlResult *sl_result_new (const struct sl_result_parts *parts);
+gpointer sl_result_get_image (SlResult *self);
+const SlRecipe *sl_result_get_recipe (SlResult *self);
+GdkTexture *sl_result_get_texture (SlResult *self);
+GdkTexture *sl_result_get_thumbnail (SlResult *self);
+const char *sl_result_get_warning (SlResult *self);
+double sl_result_get_seconds (SlResult *self);
+
+G_END_DECLS

@@ -1,0 +1,151 @@
+/* ui/sl-session-errands.c - what the session does on GLib's worker threads.  A task holds the
+ * session or the picture, so the engine and the pixels stay. */
+#include "ui/sl-session-private.h"
+
+#include <glib/gi18n.h>
+
+
+static void
+count_thread (GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+  g_task_return_int (task, eng_engine_count_tokens (sl_session_get_engine (source), data));
+}
+
+void
+sl_session_count_tokens_async (SlSession *self, const char *text, GCancellable *cancellable,
+                               GAsyncReadyCallback callback, gpointer data)
+{
+  g_autoptr (GTask) task = g_task_new (self, cancellable, callback, data);
+
+  if (!sl_session_get_engine (self)) {
+    g_task_return_int (task, 0);
+    return;
+  }
+  g_task_set_task_data (task, g_strdup (text), g_free);
+  g_task_run_in_thread (task, count_thread);
+}
+
+int
+sl_session_count_tokens_finish (SlSession *self, GAsyncResult *result, GError **error)
+{
+  return (int) g_task_propagate_int (G_TASK (result), error);
+}
+
+struct errand {
+  SlResult *picture;
+  char *path;
+};
+
+static struct errand *
+errand_new (SlResult *picture, GFile *file)
+{
+  struct errand *errand = g_new0 (struct errand, 1);
+
+  errand->picture = picture ? g_object_ref (picture) : NULL;
+  errand->path = g_file_get_path (file);
+  return errand;
+}
+
+static void
+errand_free (struct errand *errand)
+{
+  g_clear_object (&errand->picture);
+  g_free (errand->path);
+  g_free (errand);
+}
+
+static gboolean
+errand_check (const struct errand *errand, GError **error)
+{
+  if (errand->path)
+    return TRUE;
+  g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
+                       _("Only files on this computer can be used."));
+  return FALSE;
+}
+
+static void
+save_thread (GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+  const struct errand *errand = data;
+  GError *error = NULL;
+
+  if (errand_check (errand, &error)
+      && eng_image_save_png (sl_result_get_image (errand->picture), errand->path, 0, &error))
+    g_task_return_boolean (task, TRUE);
+  else
+    g_task_return_error (task, error);
+}
+
+void
+sl_session_save_async (SlSession *self, SlResult *picture, GFile *file,
+                       GAsyncReadyCallback callback, gpointer data)
+{
+  g_autoptr (GTask) task = g_task_new (self, NULL, callback, data);
+
+  g_task_set_task_data (task, errand_new (picture, file), (GDestroyNotify) errand_free);
+  g_task_run_in_thread (task, save_thread);
+}
+
+gboolean
+sl_session_save_finish (SlSession *self, GAsyncResult *result, GError **error)
+{
+  return g_task_propagate_boolean (G_TASK (result), error);
+}
+
+static void
+encode_thread (GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+  GError *error = NULL;
+  GBytes *bytes = eng_image_to_png (sl_result_get_image (source), 0, &error);
+
+  if (bytes)
+    g_task_return_pointer (task, bytes, (GDestroyNotify) g_bytes_unref);
+  else
+    g_task_return_error (task, error);
+}
+
+void
+sl_session_encode_async (SlResult *picture, GAsyncReadyCallback callback, gpointer data)
+{
+  g_autoptr (GTask) task = g_task_new (picture, NULL, callback, data);
+
+  g_task_run_in_thread (task, encode_thread);
+}
+
+GBytes *
+sl_session_encode_finish (SlResult *picture, GAsyncResult *result, GError **error)
+{
+  return g_task_propagate_pointer (G_TASK (result), error);
+}
+
+static void
+read_thread (GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
+{
+  const struct errand *errand = data;
+  g_autoptr (eng_settings) settings = NULL;
+  GError *error = NULL;
+
+  if (errand_check (errand, &error))
+    settings = eng_settings_read_png (errand->path, &error);
+  if (settings)
+    g_task_return_pointer (task, sl_session_recipe_from_params (&settings->params),
+                           (GDestroyNotify) sl_recipe_free);
+  else
+    g_task_return_error (task, error);
+}
+
+void
+sl_session_read_async (SlSession *self, GFile *file, GAsyncReadyCallback callback, gpointer data)
+{
+  g_autoptr (GTask) task = g_task_new (self, NULL, callback, data);
+
+  g_task_set_task_data (task, errand_new (NULL, file), (GDestroyNotify) errand_free);
+  g_task_run_in_thread (task, read_thread);
+}
+
+SlRecipe *
+sl_session_read_finish (SlSession *self, GAsyncResult *result, GError **error)
+{
+  return g_task_propagate_pointer (G_TASK (result), error);
+}

@@ -1,0 +1,86 @@
+/* ui/sl-session.h - the bridge between the window and the engine.
+ *
+ * The only type that calls the engine.  It lives on the main thread; every function returns at
+ * once.  What the engine's thread reports is kept newest-wins behind a mutex and reaches the
+ * properties through at most one pending idle call.  Pixels are scaled on a worker of its own. */
+#pragma once
+
+#include "ui/sl-result.h"
+
+G_BEGIN_DECLS
+
+typedef enum {
+  SL_STATE_STARTING, /* the engine is being made */
+  SL_STATE_NO_ENGINE,
+  SL_STATE_NO_MODEL, /* none, or the last one failed to load */
+  SL_STATE_LOADING,
+  SL_STATE_READY,
+} SlState;
+
+#define SL_TYPE_STATE (sl_state_get_type ())
+GType sl_state_get_type (void);
+
+#define SL_TYPE_SESSION (sl_session_get_type ())
+G_DECLARE_FINAL_TYPE (SlSession, sl_session, SL, SESSION, GObject)
+
+/* Properties, all read-only and notified on the main thread:
+ *   state          SlState
+ *   busy           whether pictures are being made or wait
+ *   progress       0 to 1 of the whole run (all pictures) while busy, of the load while loading
+ *   step, n-steps  of the current picture, 0 before its first step
+ *   picture, n-pictures  which of the run, from 1
+ *   left           seconds until the run ends; negative while unknown
+ *   preview        GdkTexture of the newest step, enlarged; NULL before the first
+ *   model-name, model-path, model-family   of the loaded model, "" without one
+ *   prompt-limit, size-multiple            its limits
+ *   device-name, device-reason             as the engine says them
+ *   error          the last failure in one line, NULL after it was dismissed
+ * Signal "result" (SlResult): one more picture is in sl_session_get_results().
+ * Signal "loaded": a model has been loaded; its defaults are there. */
+SlSession *sl_session_new (void);
+
+/* Makes the engine on a worker, then loads the model last asked for. */
+void sl_session_start (SlSession *self);
+void sl_session_load (SlSession *self, const char *path);
+/* Queues n pictures with seeds from recipe->seed on.  FALSE: see the error property. */
+gboolean sl_session_generate (SlSession *self, const SlRecipe *recipe, int n);
+void sl_session_cancel (SlSession *self);
+
+SlState sl_session_get_state (SlSession *self);
+gboolean sl_session_get_busy (SlSession *self);
+GListModel *sl_session_get_results (SlSession *self); /* of SlResult, oldest first; borrowed */
+GdkTexture *sl_session_get_preview (SlSession *self); /* borrowed */
+const char *sl_session_get_model_path (SlSession *self);
+const char *sl_session_get_error (SlSession *self);
+/* Steps, CFG and size that suit the loaded model; NULL without one. */
+SlRecipe *sl_session_dup_defaults (SlSession *self);
+/* The size in pixels of the picture being made. */
+void sl_session_get_size (SlSession *self, int *width, int *height);
+void sl_session_dismiss_error (SlSession *self);
+/* Shows a failure of someone else's work through the same property; error may be NULL: nothing. */
+void sl_session_take_error (SlSession *self, GError *error);
+
+/* What can be chosen: name is for people, id for the settings; NULL past the last; 0 is the model's
+ * default. */
+const char *sl_session_get_sampler (guint i, const char **id);
+const char *sl_session_get_schedule (guint i, const char **id);
+
+void sl_session_count_tokens_async (SlSession *self, const char *text, GCancellable *cancellable,
+                                    GAsyncReadyCallback callback, gpointer data);
+int sl_session_count_tokens_finish (SlSession *self, GAsyncResult *result, GError **error);
+
+/* Writes the PNG with its settings inside. */
+void sl_session_save_async (SlSession *self, SlResult *picture, GFile *file,
+                            GAsyncReadyCallback callback, gpointer data);
+gboolean sl_session_save_finish (SlSession *self, GAsyncResult *result, GError **error);
+
+/* The same PNG in memory. */
+void sl_session_encode_async (SlResult *picture, GAsyncReadyCallback callback, gpointer data);
+GBytes *sl_session_encode_finish (SlResult *picture, GAsyncResult *result, GError **error);
+
+/* The settings that a PNG from here or from a similar program carries. */
+void sl_session_read_async (SlSession *self, GFile *file, GAsyncReadyCallback callback,
+                            gpointer data);
+SlRecipe *sl_session_read_finish (SlSession *self, GAsyncResult *result, GError **error);
+
+G_END_DECLS

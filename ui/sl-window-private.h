@@ -1,0 +1,42 @@
+/* ui/sl-window-private.h - between the source files of SlWindow. */
+#pragma once
+
+#include "ui/sl-sidebar.h"
+#include "ui/sl-stage.h"
+#include "ui/sl-strip.h"
+#include "ui/sl-window.h"
+
+struct _SlWindow {
+  AdwApplicationWindow parent_instance;
+
+  /* Borrowed from the template. */
+  AdwFlap *flap;
+  SlSidebar *sidebar;
+  AdwHeaderBar *header;
+  AdwWindowTitle *title;
+  GtkButton *generate;
+  GtkInfoBar *error_bar;
+  GtkLabel *error_label;
+  AdwToastOverlay *toasts;
+  SlStage *stage;
+  GtkRevealer *strip_revealer;
+  SlStrip *strip;
+
+  SlSession *session;
+  GSettings *settings;           /* delayed; shared by every part */
+  guint apply_later;             /* source id: settings go to the disk a moment after a change */
+  GtkFileChooserNative *chooser; /* the one that is open, if any */
+  gboolean follow;               /* the newest picture is shown as it comes */
+  gboolean selecting;            /* the selection changes by us, not by hand */
+  guint inhibit;                 /* cookie; 0: none */
+  gboolean sidebar_before;       /* full screen */
+};
+
+/* sl-window-files.c */
+void sl_window_install_file_actions (GtkWidgetClass *widget_class);
+void sl_window_add_drop_target (SlWindow *self);
+void sl_window_load_model (SlWindow *self, const char *path);
+
+/* sl-window-dialogs.c */
+void sl_window_offer_settings (SlWindow *self, const SlRecipe *recipe);
+void sl_window_show_error_details (SlWindow *self);
