@@ -6,9 +6,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
-enum { ALIGNMENT = 256 };
+enum {
+  ALIGNMENT = 256,
+  HUGE_PAGE = 2 << 20, /* on x86-64; elsewhere it is only an alignment */
+};
 
 struct cpu_device {
   struct krn_device table; /* first: the device is a pointer to it */
@@ -69,14 +73,17 @@ cpu_info (struct krn_device *device, size_t *free_bytes, size_t *total_bytes)
 static krn_status
 cpu_alloc (struct krn_device *device, void **memory, size_t bytes)
 {
+  const size_t alignment = bytes < 2 * HUGE_PAGE ? ALIGNMENT : HUGE_PAGE;
   size_t available, total;
 
   *memory = NULL;
   cpu_info (device, &available, &total);
-  if (bytes > SIZE_MAX - ALIGNMENT || (total > 0 && bytes > available))
+  if (bytes > SIZE_MAX - HUGE_PAGE || (total > 0 && bytes > available))
     return KRN_ERROR_MEMORY;
 
-  *memory = aligned_alloc (ALIGNMENT, (bytes / ALIGNMENT + 1) * ALIGNMENT);
+  *memory = aligned_alloc (alignment, (bytes / alignment + 1) * alignment);
+  if (*memory && alignment == HUGE_PAGE) /* only advice: where it is not taken, nothing is lost */
+    madvise (*memory, bytes, MADV_HUGEPAGE);
   return *memory ? KRN_OK : KRN_ERROR_MEMORY;
 }
 

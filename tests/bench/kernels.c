@@ -37,11 +37,15 @@ compare (const void *a, const void *b)
 
 /* Never freed: the program ends soon. */
 static krn_tensor
-make (int64_t d0, int64_t d1, int64_t d2, int64_t d3)
+make (const struct bench *bench, int64_t d0, int64_t d1, int64_t d2, int64_t d3)
 {
   krn_tensor t = krn_tensor_make (NULL, KRN_F32, d0, d1, d2, d3);
-  float *data = aligned_alloc (256, ((size_t) krn_count (t) * sizeof (float) / 256 + 1) * 256);
+  void *memory;
+  float *data;
 
+  if (bench->device->alloc (bench->device, &memory, (size_t) krn_count (t) * sizeof (float)) != 0)
+    exit (1);
+  data = memory;
   for (int64_t i = 0; i < krn_count (t); i++)
     data[i] = (float) ((i * 7919) % 1009) / 1009.f - 0.5f;
   t.data = data;
@@ -96,9 +100,9 @@ bench_linear (struct bench *bench, const char *name, int64_t rows, int64_t in, i
                            .unit = "GFLOP/s",
                            .work = 2. * (double) (rows * in * out),
                            .run = run_linear,
-                           .y = make (1, 1, rows, out),
-                           .x = make (1, 1, rows, in),
-                           .w = make (1, 1, out, in) };
+                           .y = make (bench, 1, 1, rows, out),
+                           .x = make (bench, 1, 1, rows, in),
+                           .w = make (bench, 1, 1, out, in) };
 
   measure (bench, &job);
 }
@@ -118,10 +122,10 @@ bench_conv (struct bench *bench, const char *name, int64_t size, const int64_t *
                            .unit = "GFLOP/s",
                            .work = 2. * (double) (size * size * in * out * k * k),
                            .run = run_conv,
-                           .y = make (1, size, size, out),
-                           .x = make (1, from, from, in),
-                           .w = make (out, k, k, in),
-                           .b = make (1, 1, 1, out),
+                           .y = make (bench, 1, size, size, out),
+                           .x = make (bench, 1, from, from, in),
+                           .w = make (bench, out, k, k, in),
+                           .b = make (bench, 1, 1, 1, out),
                            .conv = { 1, (int) k / 2, (int) k / 2, up } };
 
   measure (bench, &job);
@@ -136,12 +140,12 @@ run_attention (struct bench *bench, const struct job *job)
 static void
 bench_attention (struct bench *bench, const char *name, int64_t tokens, int heads, int width)
 {
-  const krn_tensor qkv = make (1, 1, tokens, 3 * heads * width);
+  const krn_tensor qkv = make (bench, 1, 1, tokens, 3 * heads * width);
   const struct job job = { .name = name,
                            .unit = "GFLOP/s",
                            .work = 4. * (double) (tokens * tokens * heads * width),
                            .run = run_attention,
-                           .y = make (1, 1, tokens, heads * width),
+                           .y = make (bench, 1, 1, tokens, heads * width),
                            .x = krn_col_view (qkv, 0, heads * width),
                            .w = krn_col_view (qkv, heads * width, heads * width),
                            .b = krn_col_view (qkv, 2 * heads * width, heads * width),
@@ -213,21 +217,25 @@ bench_rows (struct bench *bench)
 {
   const struct job jobs[] = {
     { "group_norm + silu 256x256x32", "GB/s (r+r+w)", 12. * 256 * 256 * 32, run_group_norm,
-      make (1, 256, 256, 32), make (1, 256, 256, 32), make (1, 1, 1, 32), make (1, 1, 1, 32) },
+      make (bench, 1, 256, 256, 32), make (bench, 1, 256, 256, 32), make (bench, 1, 1, 1, 32),
+      make (bench, 1, 1, 1, 32) },
     { "group_norm + silu 256x256x64", "GB/s (r+r+w)", 12. * 256 * 256 * 64, run_group_norm,
-      make (1, 256, 256, 64), make (1, 256, 256, 64), make (1, 1, 1, 64), make (1, 1, 1, 64) },
+      make (bench, 1, 256, 256, 64), make (bench, 1, 256, 256, 64), make (bench, 1, 1, 1, 64),
+      make (bench, 1, 1, 1, 64) },
     { "group_norm + silu 32x32x64", "GB/s (r+r+w)", 12. * 32 * 32 * 64, run_group_norm,
-      make (1, 32, 32, 64), make (1, 32, 32, 64), make (1, 1, 1, 64), make (1, 1, 1, 64) },
-    { "rms_norm 288x192", "GB/s", 8. * 288 * 192, run_rms_norm, make (1, 1, 288, 192),
-      make (1, 1, 288, 192), make (1, 1, 1, 192), make (1, 1, 1, 192) },
-    { "residual_norm 288x192", "GB/s", 16. * 288 * 192, run_residual_norm, make (1, 1, 288, 192),
-      make (1, 1, 288, 192), make (1, 1, 1, 192), make (1, 1, 1, 192) },
-    { "qk_norm_rope 288x3x64", "GB/s", 16. * 288 * 192, run_qk_norm_rope, make (1, 1, 288, 64),
-      make (1, 1, 288, 576), make (1, 1, 1, 64) },
-    { "silu_gate 288x512", "GB/s", 12. * 288 * 512, run_silu_gate, make (1, 1, 288, 512),
-      make (1, 1, 288, 1024) },
-    { "upload bf16 8M", "GB/s", 6. * (1 << 23), run_upload, make (1, 1, 1, 1 << 23),
-      make (1, 1, 1, 1 << 22) },
+      make (bench, 1, 32, 32, 64), make (bench, 1, 32, 32, 64), make (bench, 1, 1, 1, 64),
+      make (bench, 1, 1, 1, 64) },
+    { "rms_norm 288x192", "GB/s", 8. * 288 * 192, run_rms_norm, make (bench, 1, 1, 288, 192),
+      make (bench, 1, 1, 288, 192), make (bench, 1, 1, 1, 192), make (bench, 1, 1, 1, 192) },
+    { "residual_norm 288x192", "GB/s", 16. * 288 * 192, run_residual_norm,
+      make (bench, 1, 1, 288, 192), make (bench, 1, 1, 288, 192), make (bench, 1, 1, 1, 192),
+      make (bench, 1, 1, 1, 192) },
+    { "qk_norm_rope 288x3x64", "GB/s", 16. * 288 * 192, run_qk_norm_rope,
+      make (bench, 1, 1, 288, 64), make (bench, 1, 1, 288, 576), make (bench, 1, 1, 1, 64) },
+    { "silu_gate 288x512", "GB/s", 12. * 288 * 512, run_silu_gate, make (bench, 1, 1, 288, 512),
+      make (bench, 1, 1, 288, 1024) },
+    { "upload bf16 8M", "GB/s", 6. * (1 << 23), run_upload, make (bench, 1, 1, 1, 1 << 23),
+      make (bench, 1, 1, 1, 1 << 22) },
   };
 
   for (size_t i = 0; i < sizeof jobs / sizeof jobs[0]; i++)
