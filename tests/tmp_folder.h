@@ -4,6 +4,8 @@
 #include <glib.h>
 #include <glib/gstdio.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 typedef char tmp_folder; /* its path */
 
@@ -49,6 +51,25 @@ static inline char *
 tmp_folder_write_text (const tmp_folder *folder, const char *name, const char *text)
 {
   return tmp_folder_write (folder, name, text, strlen (text));
+}
+
+/* A file without a disk below it, for loops over thousands of contents; its path is *path.  The
+ * caller closes the descriptor and frees path. */
+static inline int
+tmp_memory_open (char **path)
+{
+  const int fd = memfd_create ("test", MFD_CLOEXEC);
+
+  g_assert_cmpint (fd, >=, 0);
+  *path = g_strdup_printf ("/proc/self/fd/%d", fd);
+  return fd;
+}
+
+static inline void
+tmp_memory_set (int fd, const void *bytes, gsize n)
+{
+  g_assert_cmpint (ftruncate (fd, 0), ==, 0);
+  g_assert_cmpint (pwrite (fd, bytes, n, 0), ==, n);
 }
 
 /* A .safetensors file of that header and n bytes of data. */
