@@ -181,6 +181,48 @@ test_large_upload (void)
   FREE (y);
 }
 
+/* One after the other on a device of its own, so that each reads what the one before wrote. */
+static krn_tensor
+run_on_threads (int threads, krn_tensor x, krn_tensor w, krn_tensor bias)
+{
+  const struct krn_conv conv = { .stride = 1, .pad_before = 1, .pad_after = 1 };
+  const struct krn_attention heads = {
+    .batch = 1, .q_heads = 2, .kv_heads = 2, .head_dim = 12, .scale = 0.3f
+  };
+  krn_tensor a = make_output (1, 19, 23, 24, 0), b = make_output (1, 1, 437, 24, 0);
+  struct krn_device *own;
+  krn_stream *own_stream;
+
+  g_assert_cmpint (krn_cpu_open (&own, threads), ==, KRN_OK);
+  g_assert_cmpint (own->stream_new (own, &own_stream), ==, KRN_OK);
+  g_assert_cmpint (own->conv2d (own_stream, a, x, w, bias, &conv), ==, KRN_OK);
+  g_assert_cmpint (own->group_norm (own_stream, a, a, bias, bias, 3, 1e-6f, true), ==, KRN_OK);
+  g_assert_cmpint (own->attention (own_stream, b, krn_col_view (a, 0, 24), krn_col_view (a, 0, 24),
+                                   krn_col_view (a, 0, 24), &heads),
+                   ==, KRN_OK);
+  g_assert_cmpint (own->silu (own_stream, b, b), ==, KRN_OK);
+  own->stream_free (own_stream);
+  own->close (own);
+  FREE (a);
+  return b;
+}
+
+/* The same seed gives the same picture on another machine of the same kind. */
+static void
+test_threads_change_nothing (void)
+{
+  krn_tensor x = make_input (1, 19, 23, 24, 0, 1.), w = make_input (24, 3, 3, 24, 0, 0.);
+  krn_tensor bias = make_vector (24), want = run_on_threads (1, x, w, bias);
+
+  for (int i = 0; i < 40; i++) {
+    krn_tensor got = run_on_threads (2 + i % 4, x, w, bias);
+
+    g_assert_cmpmem (got.data, 437 * 24 * sizeof (float), want.data, 437 * 24 * sizeof (float));
+    FREE (got);
+  }
+  FREE (x, w, bias, want);
+}
+
 /* A desktop shares the cores: threads that have nothing to do must sleep. */
 static void
 test_sleeps_when_idle (void)
@@ -210,6 +252,7 @@ main (int argc, char **argv)
   g_test_add_func ("/cpu/device/narrowing-rounds", test_narrowing_rounds);
   g_test_add_func ("/cpu/device/copies", test_copies);
   g_test_add_func ("/cpu/device/large-upload", test_large_upload);
+  g_test_add_func ("/cpu/device/threads-change-nothing", test_threads_change_nothing);
   g_test_add_func ("/cpu/device/sleeps-when-idle", test_sleeps_when_idle);
   return run_tests ();
 }

@@ -8,9 +8,9 @@
 /* Attention over blocks of keys with a running maximum and sum, so that no more than a block of
  * scores is ever held.  The sum over values grows in the output itself. */
 enum {
-  QUERIES = 96,             /* of a task; keys and values are laid out once for so many */
-  KEYS = 2 * KRN_TILE_COLS, /* of a block */
-  DEPTH = 512,              /* of a head's width, laid out at a time */
+  QUERIES = 96, /* of a task; keys and values are laid out once for so many */
+  KEYS = 256,   /* of a block */
+  DEPTH = 512,  /* of a head's width, laid out at a time */
 };
 
 /* A thread's scratch. */

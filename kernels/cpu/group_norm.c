@@ -5,20 +5,31 @@
 #include <string.h>
 
 /* Sums are taken relative to each channel's first pixel, so that a large mean does not cancel the
- * variance: in float32 over a run of pixels, in float64 over the runs. */
+ * variance: in float32 over a run of pixels, in float64 over the runs of a part and over the parts.
+ * Parts do not depend on the threads, so that any number of them gives the same picture. */
 enum {
   RUN = 64,        /* pixels summed in float32 */
+  PARTS = 32,      /* of the pixels */
   CHANNELS = 8192, /* at most */
 };
 
-/* A thread's scratch; the first's sums become those of all. */
-struct group_norm_scratch {
+/* In the stream's panels, which only a product needs. */
+struct part {
   double sum[CHANNELS], squares[CHANNELS];
-  float run_sum[CHANNELS], run_squares[CHANNELS];
-  /* Of the first thread: y = (x - mean) * factor + b. */
+};
+_Static_assert(PARTS * sizeof (struct part) <= KRN_PANEL_FLOATS * sizeof (float),
+               "the parts of GroupNorm do not fit");
+
+/* In a thread's scratch. */
+struct run {
+  float sum[CHANNELS], squares[CHANNELS];
+};
+/* In the caller's scratch, once all sums are known: y = (x - mean) * factor + b. */
+struct channels {
   float mean[CHANNELS], factor[CHANNELS];
 };
-_Static_assert(sizeof (struct group_norm_scratch) <= KRN_SCRATCH_FLOATS * sizeof (float),
+_Static_assert(sizeof (struct run) <= KRN_SCRATCH_FLOATS * sizeof (float) &&
+                   sizeof (struct channels) <= KRN_SCRATCH_FLOATS * sizeof (float),
                "GroupNorm needs more scratch than a stream has");
 
 struct group_norm {
@@ -27,18 +38,18 @@ struct group_norm {
   int groups;
   float eps;
   bool silu;
-  const struct group_norm_scratch *total;
+  struct part *parts;        /* borrowed from the stream */
+  struct channels *channels; /* borrowed from the stream */
 };
 
-static void
-add_run (struct group_norm_scratch *s, krn_tensor x, int64_t first, int64_t end)
+static __attribute__ ((noinline)) void
+add_run (struct run *run, krn_tensor x, int64_t first, int64_t end)
 {
   const int64_t c = x.dim[3];
   const float *origin = x.data;
-  float *sum = s->run_sum, *squares = s->run_squares;
 
-  memset (sum, 0, (size_t) c * sizeof (float));
-  memset (squares, 0, (size_t) c * sizeof (float));
+  memset (run->sum, 0, (size_t) c * sizeof (float));
+  memset (run->squares, 0, (size_t) c * sizeof (float));
   for (int64_t r = first; r < end; r++) {
     const float *row = krn_row (x, r);
 
@@ -46,65 +57,73 @@ add_run (struct group_norm_scratch *s, krn_tensor x, int64_t first, int64_t end)
     for (int64_t i = 0; i < c; i++) {
       const float v = row[i] - origin[i];
 
-      sum[i] += v;
-      squares[i] += v * v;
+      run->sum[i] += v;
+      run->squares[i] += v * v;
     }
   }
-  for (int64_t i = 0; i < c; i++) {
-    s->sum[i] += (double) sum[i];
-    s->squares[i] += (double) squares[i];
+}
+
+static void
+add_part (const struct group_norm *self, int64_t p, struct run *run)
+{
+  const int64_t pixels = krn_rows (self->x), c = self->x.dim[3], end = (p + 1) * pixels / PARTS;
+  struct part *part = &self->parts[p];
+
+  memset (part->sum, 0, (size_t) c * sizeof (double));
+  memset (part->squares, 0, (size_t) c * sizeof (double));
+  for (int64_t r = p * pixels / PARTS; r < end; r += RUN) {
+    add_run (run, self->x, r, r + RUN < end ? r + RUN : end);
+    for (int64_t i = 0; i < c; i++) {
+      part->sum[i] += (double) run->sum[i];
+      part->squares[i] += (double) run->squares[i];
+    }
   }
 }
 
 static void
-add_rows (const void *data, int64_t first, int64_t end, float *scratch)
+add_parts (const void *data, int64_t first, int64_t end, float *scratch)
 {
-  const struct group_norm *self = data;
-
-  for (int64_t r = first; r < end; r += RUN)
-    add_run ((struct group_norm_scratch *) scratch, self->x, r, r + RUN < end ? r + RUN : end);
+  for (int64_t p = first; p < end; p++)
+    add_part (data, p, (struct run *) scratch);
 }
 
-/* From the sums of all threads to mean and factor of each channel. */
+/* From the sums of all parts to mean and factor of each channel. */
 static void
-finish (krn_stream *stream, const struct group_norm *self)
+finish (const struct group_norm *self)
 {
-  struct group_norm_scratch *s = (struct group_norm_scratch *) stream->scratch;
   const int64_t pixels = krn_rows (self->x), c = self->x.dim[3], size = c / self->groups;
   const float *origin = self->x.data, *w = self->w.data;
+  struct part *total = &self->parts[0];
 
-  for (int t = 1; t < stream->threads; t++) {
-    const struct group_norm_scratch *other =
-        (const void *) (stream->scratch + (size_t) t * KRN_SCRATCH_FLOATS);
-
+  for (int p = 1; p < PARTS; p++)
     for (int64_t i = 0; i < c; i++) {
-      s->sum[i] += other->sum[i];
-      s->squares[i] += other->squares[i];
+      total->sum[i] += self->parts[p].sum[i];
+      total->squares[i] += self->parts[p].squares[i];
     }
-  }
 
   for (int64_t g = 0; g < self->groups; g++) {
     double mean = 0., squares = 0., factor;
 
     for (int64_t i = g * size; i < (g + 1) * size; i++)
-      mean += ((double) origin[i] + s->sum[i] / (double) pixels) / (double) size;
+      mean += ((double) origin[i] + total->sum[i] / (double) pixels) / (double) size;
     for (int64_t i = g * size; i < (g + 1) * size; i++) {
-      const double shift = (double) origin[i] + s->sum[i] / (double) pixels - mean;
+      const double shift = (double) origin[i] + total->sum[i] / (double) pixels - mean;
 
-      squares +=
-          s->squares[i] - s->sum[i] * s->sum[i] / (double) pixels + shift * shift * (double) pixels;
+      squares += total->squares[i] - total->sum[i] * total->sum[i] / (double) pixels +
+                 shift * shift * (double) pixels;
     }
-    factor = 1. / sqrt (fmax (squares, 0.) / (double) (pixels * size) + (double) self->eps);
+    /* A NaN must not become 0 here, as fmax would make it. */
+    squares = squares < 0. ? 0. : squares;
+    factor = 1. / sqrt (squares / (double) (pixels * size) + (double) self->eps);
     for (int64_t i = g * size; i < (g + 1) * size; i++) {
-      s->mean[i] = (float) mean;
-      s->factor[i] = (float) (factor * (double) w[i]);
+      self->channels->mean[i] = (float) mean;
+      self->channels->factor[i] = (float) (factor * (double) w[i]);
     }
   }
 }
 
 static void
-apply_row (float *y, const float *x, const struct group_norm_scratch *s, const float *b, int64_t c,
-           bool silu)
+apply_row (float *y, const float *x, const struct channels *s, const float *b, int64_t c, bool silu)
 {
   if (silu)
 #pragma omp simd
@@ -122,26 +141,8 @@ apply_rows (const void *data, int64_t first, int64_t end, float *scratch)
   const struct group_norm *self = data;
 
   for (int64_t r = first; r < end; r++)
-    apply_row (krn_row (self->y, r), krn_row (self->x, r), self->total, self->b.data,
+    apply_row (krn_row (self->y, r), krn_row (self->x, r), self->channels, self->b.data,
                self->x.dim[3], self->silu);
-}
-
-/* One image of the batch. */
-static void
-normalise (krn_stream *stream, const struct group_norm *self)
-{
-  const int64_t c = self->x.dim[3];
-
-  for (int t = 0; t < stream->threads; t++) {
-    struct group_norm_scratch *s =
-        (struct group_norm_scratch *) (stream->scratch + (size_t) t * KRN_SCRATCH_FLOATS);
-
-    memset (s->sum, 0, (size_t) c * sizeof s->sum[0]);
-    memset (s->squares, 0, (size_t) c * sizeof s->squares[0]);
-  }
-  krn_for_rows (stream, krn_rows (self->x), c, add_rows, self);
-  finish (stream, self);
-  krn_for_rows (stream, krn_rows (self->x), c, apply_rows, self);
 }
 
 krn_status
@@ -158,11 +159,14 @@ krn_cpu_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w
   if (c > CHANNELS)
     return KRN_ERROR_UNSUPPORTED;
 
-  self.total = (const struct group_norm_scratch *) stream->scratch;
+  self.parts = (struct part *) stream->panels;
+  self.channels = (struct channels *) stream->scratch;
   for (int64_t n = 0; n < x.dim[0]; n++) {
     self.y = krn_row_view (y, n * pixels, pixels);
     self.x = krn_row_view (x, n * pixels, pixels);
-    normalise (stream, &self);
+    krn_team_run (stream->team, PARTS, 1 + PARTS * KRN_SERIAL / (pixels * c), add_parts, &self);
+    finish (&self);
+    krn_for_rows (stream, pixels, c, apply_rows, &self);
   }
   return KRN_OK;
 }

@@ -5,11 +5,11 @@
 #include "kernels/device.h"
 
 enum {
-  /* Weights that were laid out for the register tile, shared by the threads: 4 MiB, which an L3
-   * cache holds.  At least one panel of KRN_GEMM_DEPTH by the widest tile. */
+  /* Shared by the threads: 4 MiB, which an L3 cache holds.  Weights laid out for the register tile,
+   * at least one panel of KRN_GEMM_DEPTH by the widest tile; or GroupNorm's sums. */
   KRN_PANEL_FLOATS = 1 << 20,
-  /* Of each thread: 512 KiB.  Attention keeps a tile of scores and its keys there, GroupNorm the
-   * sums of each channel. */
+  /* Of each thread: 512 KiB.  Attention keeps a tile of scores and its keys there, GroupNorm a sum
+   * for each channel. */
   KRN_SCRATCH_FLOATS = 1 << 17,
 };
 
