@@ -47,7 +47,7 @@ struct eng_schedule_args {
 
 /* sigmas: room for steps + 1.  Fills it, falling from (about) 1 to exactly 0, and returns the
  * number of steps: args->steps, except that BETA merges equal ones, of which there are some above
- * 150 steps. */
+ * 138 steps. */
 int eng_schedule_fill (float *sigmas, const struct eng_schedule_args *args);
 
 /* The inverse of the cumulative beta distribution: x in [0, 1] with I_x (a, b) = p.  a, b from
