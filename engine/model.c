@@ -1,5 +1,6 @@
 #include "engine/model.h"
 
+#include "engine/infer.h"
 #include "engine/json.h"
 
 /* Linear latent-to-RGB factors of the Flux VAE, which Z-Image shares, and the bias as a last row.
@@ -101,35 +102,54 @@ check_widths (const eng_model *model, GError **error)
   return FALSE;
 }
 
-static JsonObject *
-read_config (const struct eng_part_source *part, GError **error)
+/* config.json's object; NULL without error when the part goes without one. */
+static gboolean
+read_config (const struct eng_part_source *part, gboolean is_text, JsonObject **config,
+             GError **error)
 {
-  return eng_json_read_object (part->config, error);
+  if (part->config)
+    *config = eng_json_read_object (part->config, error);
+  else if (is_text)
+    *config = eng_infer_qwen3 (part->weights, part->prefix, error);
+  else
+    return TRUE;
+  return *config != NULL;
+}
+
+static gboolean
+describe_network (eng_model *model, enum eng_part part, eng_loader *loader, GError **error)
+{
+  const struct eng_part_source *source = &model->info->parts[part];
+  JsonObject *config = NULL;
+  gboolean ok = FALSE;
+
+  if (!read_config (source, part == ENG_PART_TEXT, &config, error))
+    return FALSE;
+  switch (part) {
+  case ENG_PART_TEXT:
+    ok = (model->text = eng_qwen3_new (config, loader, error)) != NULL;
+    break;
+  case ENG_PART_TRANSFORMER:
+    ok = (model->transformer = eng_z_image_new (config, loader, error)) != NULL;
+    break;
+  default:
+    ok = (model->vae = eng_vae_new (config, loader, error)) != NULL;
+  }
+  if (!ok)
+    g_prefix_error (
+        error, "%s: ", source->config ? source->config : eng_weights_get_path (source->weights));
+  g_clear_pointer (&config, json_object_unref);
+  return ok;
 }
 
 /* Creates the three networks, which tell their loaders what they want. */
 static gboolean
 describe_networks (eng_model *model, eng_loader **loaders, GError **error)
 {
-  const struct eng_part_source *parts = model->info->parts;
-  JsonObject *configs[ENG_N_PARTS] = { NULL };
-  gboolean ok = TRUE;
-
-  for (guint i = 0; i < ENG_N_PARTS && ok; i++)
-    ok = !parts[i].config || (configs[i] = read_config (&parts[i], error));
-  if (ok && !configs[ENG_PART_TEXT]) {
-    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL, "“%s” has no config.json for its text encoder",
-                 model->info->path);
-    ok = FALSE;
-  }
-  ok = ok && (model->text = eng_qwen3_new (configs[0], loaders[0], error)) &&
-       (model->transformer = eng_z_image_new (configs[1], loaders[1], error)) &&
-       (model->vae = eng_vae_new (configs[2], loaders[2], error)) &&
-       want_preview (model, loaders[2], error) && check_widths (model, error);
-
   for (guint i = 0; i < ENG_N_PARTS; i++)
-    g_clear_pointer (&configs[i], json_object_unref);
-  return ok;
+    if (!describe_network (model, i, loaders[i], error))
+      return FALSE;
+  return want_preview (model, loaders[ENG_PART_VAE], error) && check_widths (model, error);
 }
 
 static gboolean

@@ -61,27 +61,46 @@ adopt_folder (eng_model_info *info, const char *folder, GError **error)
   return TRUE;
 }
 
-/* A single file: what it does not hold is looked for in the files beside it. */
+static void
+adopt_files_of (eng_model_info *info, const char *folder)
+{
+  g_autoptr (GDir) dir = g_dir_open (folder, 0, NULL);
+  const char *entry;
+
+  while (dir && (entry = g_dir_read_name (dir))) {
+    g_autofree char *path = g_build_filename (folder, entry, NULL);
+    g_autoptr (eng_weights) weights =
+        g_str_has_suffix (entry, ".safetensors") ? eng_weights_open (path, NULL) : NULL;
+
+    if (weights)
+      adopt_parts (info, weights, NULL);
+  }
+}
+
+static gboolean
+is_complete (const eng_model_info *info)
+{
+  for (guint i = 0; i < ENG_N_PARTS; i++)
+    if (!info->parts[i].weights)
+      return FALSE;
+  return TRUE;
+}
+
+/* A single file: what it does not hold is looked for in the files beside it, then in the folders
+ * that ComfyUI keeps beside diffusion_models/. */
 static gboolean
 adopt_file (eng_model_info *info, GError **error)
 {
+  static const char *const siblings[] = { "", "../text_encoders", "../clip", "../vae" };
   g_autoptr (eng_weights) weights = eng_weights_open (info->path, error);
   g_autofree char *folder = g_path_get_dirname (info->path);
 
   if (!weights)
     return FALSE;
   adopt_parts (info, weights, NULL);
-  for (guint i = 0; i < ENG_N_PARTS; i++) {
-    g_autoptr (GDir) dir = info->parts[i].weights ? NULL : g_dir_open (folder, 0, NULL);
-    const char *entry;
-
-    while (dir && (entry = g_dir_read_name (dir))) {
-      g_autofree char *path = g_build_filename (folder, entry, NULL);
-      g_autoptr (eng_weights) other =
-          g_str_has_suffix (entry, ".safetensors") ? eng_weights_open (path, NULL) : NULL;
-      if (other)
-        adopt_parts (info, other, NULL);
-    }
+  for (guint i = 0; i < G_N_ELEMENTS (siblings) && !is_complete (info); i++) {
+    g_autofree char *path = g_build_filename (folder, siblings[i], NULL);
+    adopt_files_of (info, path);
   }
   return TRUE;
 }
@@ -106,6 +125,8 @@ adopt_path (eng_model_info *info, GError **error)
   info->tokenizer = existing_file (folder, "tokenizer", "tokenizer.json");
   if (!info->tokenizer)
     info->tokenizer = existing_file (folder, "tokenizer.json", NULL);
+  if (!info->tokenizer)
+    info->tokenizer = existing_file (folder, "..", "tokenizer/tokenizer.json");
   info->preview = existing_file (folder, "preview.json", NULL);
   return TRUE;
 }
@@ -189,7 +210,8 @@ check_complete (const eng_model_info *info, GError **error)
     return FALSE;
   }
   if (!info->tokenizer) {
-    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL, "“%s” has no tokenizer.json", info->path);
+    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
+                 "“%s” has no tokenizer.json, neither in its folder nor in tokenizer/", info->path);
     return FALSE;
   }
   return TRUE;

@@ -379,6 +379,58 @@ test_inspect (void)
   g_assert_cmpfloat (eng_model_info_get_defaults (info)->shift, ==, 3);
 }
 
+static void
+copy_file (const char *from, const char *folder, const char *name)
+{
+  g_autofree char *target = g_build_filename (folder, name, NULL);
+  g_autofree char *parent = g_path_get_dirname (target);
+  g_autoptr (GFile) a = g_file_new_for_path (from);
+  g_autoptr (GFile) b = g_file_new_for_path (target);
+  g_autoptr (GError) error = NULL;
+
+  g_mkdir_with_parents (parent, 0700);
+  g_file_copy (a, b, G_FILE_COPY_NONE, NULL, NULL, NULL, &error);
+  g_assert_no_error (error);
+}
+
+/* Single files in the folders of ComfyUI: the parts are found by their tensors, whatever their
+ * names. */
+static void
+test_inspect_single_file (void)
+{
+  static const char *const files[][2] = {
+    { "transformer/diffusion_pytorch_model.safetensors", "diffusion_models/z.safetensors" },
+    { "text_encoder/model.safetensors", "text_encoders/anything.safetensors" },
+    { "vae/diffusion_pytorch_model.safetensors", "vae/ae.safetensors" },
+  };
+  g_autofree char *tiny = tiny_path ();
+  g_autofree char *folder = g_dir_make_tmp ("safelight-XXXXXX", NULL);
+  g_autofree char *tokenizer = g_build_filename (tiny, "tokenizer", "tokenizer.json", NULL);
+  g_autofree char *path = g_build_filename (folder, files[0][1], NULL);
+  g_autoptr (GError) error = NULL;
+  const struct eng_component *components;
+  guint n;
+
+  for (guint i = 0; i < G_N_ELEMENTS (files); i++) {
+    g_autofree char *from = g_build_filename (tiny, files[i][0], NULL);
+    copy_file (from, folder, files[i][1]);
+  }
+  g_assert_null (eng_model_inspect (path, &error));
+  g_assert_error (error, ENG_ERROR, ENG_ERROR_MODEL);
+  g_assert_nonnull (strstr (error->message, "tokenizer.json"));
+  g_clear_error (&error);
+
+  copy_file (tokenizer, folder, "tokenizer/tokenizer.json");
+  g_autoptr (eng_model_info) info = eng_model_inspect (path, &error);
+  g_assert_no_error (error);
+  components = eng_model_info_get_components (info, &n);
+  g_assert_cmpuint (n, ==, 3);
+  for (guint i = 0; i < n; i++)
+    g_assert_cmpuint (components[i].tensors, >, 20);
+  g_assert_cmpint (eng_model_info_get_defaults (info)->width, ==, 1024);
+  remove_tree (folder);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -396,5 +448,6 @@ main (int argc, char **argv)
   g_test_add_func ("/engine/model-deleted-while-loading", test_model_deleted_while_loading);
   g_test_add_func ("/engine/load-supersedes", test_load_supersedes);
   g_test_add_func ("/engine/inspect", test_inspect);
+  g_test_add_func ("/engine/inspect-single-file", test_inspect_single_file);
   return g_test_run ();
 }
