@@ -104,15 +104,15 @@ krn_cpu_tile (const struct krn_tile_rows *rows, const float *panel, int taps, in
 static inline void
 transpose (krn_vector *row)
 {
-  const krn_vector_index low = KRN_INTERLEAVE_LOW, high = KRN_INTERLEAVE_HIGH;
   krn_vector next[KRN_VECTOR];
 
 #pragma GCC unroll 4
   for (int bit = 1; bit < KRN_VECTOR; bit *= 2) {
 #pragma GCC unroll 8
     for (int i = 0; i < KRN_VECTOR / 2; i++) {
-      next[2 * i] = __builtin_shuffle (row[i], row[i + KRN_VECTOR / 2], low);
-      next[2 * i + 1] = __builtin_shuffle (row[i], row[i + KRN_VECTOR / 2], high);
+      next[2 * i] = __builtin_shufflevector (row[i], row[i + KRN_VECTOR / 2], KRN_INTERLEAVE_LOW);
+      next[2 * i + 1] =
+          __builtin_shufflevector (row[i], row[i + KRN_VECTOR / 2], KRN_INTERLEAVE_HIGH);
     }
 #pragma GCC unroll 16
     for (int i = 0; i < KRN_VECTOR; i++)

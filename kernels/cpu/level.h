@@ -44,34 +44,16 @@ enum {
 
 /* Loads and stores through this type need no alignment. */
 typedef float krn_vector __attribute__ ((vector_size (KRN_VECTOR_BYTES), aligned (4), may_alias));
-typedef int32_t krn_vector_index __attribute__ ((vector_size (KRN_VECTOR_BYTES)));
 
-/* Indices that interleave the low and the high halves of two vectors. */
+/* Indices that interleave the low and the high halves of two vectors, for __builtin_shufflevector.
+ */
 #if KRN_VECTOR_BYTES == 64
-#define KRN_INTERLEAVE_LOW                                                                         \
-  {                                                                                                \
-    0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23                                         \
-  }
-#define KRN_INTERLEAVE_HIGH                                                                        \
-  {                                                                                                \
-    8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31                                   \
-  }
+#define KRN_INTERLEAVE_LOW 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23
+#define KRN_INTERLEAVE_HIGH 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31
 #elif KRN_VECTOR_BYTES == 32
-#define KRN_INTERLEAVE_LOW                                                                         \
-  {                                                                                                \
-    0, 8, 1, 9, 2, 10, 3, 11                                                                       \
-  }
-#define KRN_INTERLEAVE_HIGH                                                                        \
-  {                                                                                                \
-    4, 12, 5, 13, 6, 14, 7, 15                                                                     \
-  }
+#define KRN_INTERLEAVE_LOW 0, 8, 1, 9, 2, 10, 3, 11
+#define KRN_INTERLEAVE_HIGH 4, 12, 5, 13, 6, 14, 7, 15
 #else
-#define KRN_INTERLEAVE_LOW                                                                         \
-  {                                                                                                \
-    0, 4, 1, 5                                                                                     \
-  }
-#define KRN_INTERLEAVE_HIGH                                                                        \
-  {                                                                                                \
-    2, 6, 3, 7                                                                                     \
-  }
+#define KRN_INTERLEAVE_LOW 0, 4, 1, 5
+#define KRN_INTERLEAVE_HIGH 2, 6, 3, 7
 #endif
