@@ -119,7 +119,6 @@ test_bad_headers (void)
   for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
     g_autoptr (GError) error = NULL;
 
-    g_test_message ("%s", cases[i].header);
     g_assert_null (open_header (cases[i].header, 64, &error));
     g_assert_error (error, ENG_ERROR, ENG_ERROR_FILE);
     g_test_message ("%s", error->message);
@@ -254,7 +253,6 @@ test_bad_index (void)
     g_autoptr (tmp_folder) folder = tmp_folder_new ();
     g_autoptr (GError) error = NULL;
 
-    g_test_message ("%s", cases[i].index);
     g_assert_null (open_shards (folder, cases[i].index, &error));
     g_assert_error (error, ENG_ERROR, ENG_ERROR_FILE);
     g_test_message ("%s", error->message);
