@@ -5,6 +5,7 @@
 #include "engine/noise.h"
 #include "engine/params.h"
 #include "engine/sampler.h"
+#include "engine/schedule.h"
 
 #include <string.h>
 
@@ -58,11 +59,30 @@ fill_tables (struct eng_making *p)
   }
 }
 
+/* The schedule of params, with what only the model's own grid has. */
+static void
+plan_evaluations (struct eng_making *p)
+{
+  const struct eng_schedule_config *config = &p->pipeline->model->info->schedule;
+  const gboolean own = p->params->schedule == ENG_SCHEDULE_SIMPLE;
+  const struct eng_schedule_args args = {
+    .schedule = p->params->schedule,
+    .steps = p->params->steps,
+    .shift = p->params->shift,
+    .terminal = own ? config->terminal : 0,
+    .interpolation = own ? config->interpolation : 0,
+  };
+  float sigmas[ENG_MAX_STEPS + 1];
+
+  p->n_steps = eng_schedule_fill (sigmas, &args);
+  p->evaluations = eng_sampler_plan_over (p->params, sigmas, p->n_steps);
+}
+
 gboolean
 eng_denoise_prepare (struct eng_making *p, GError **error)
 {
-  p->evaluations = eng_sampler_plan (p->params, error);
-  if (!p->evaluations || !draw_noise (p, error))
+  plan_evaluations (p);
+  if (!draw_noise (p, error))
     return FALSE;
   fill_tables (p);
   return TRUE;
@@ -229,7 +249,7 @@ run_steps (struct eng_making *p, struct loop *l, struct eng_run *run, GError **e
     if (last) {
       const double each = (eng_making_get_seconds (p) - begin) / (step + 1);
       eng_making_report (p, ENG_STAGE_DENOISE, step + 1,
-                         each * (p->params->steps - step - 1) + eng_making_estimate_decode (p));
+                         each * (p->n_steps - step - 1) + eng_making_estimate_decode (p));
     }
   }
   return TRUE;

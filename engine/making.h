@@ -21,6 +21,7 @@ struct eng_making {
 
   struct eng_prompt *positive, *negative; /* negative NULL: not guided */
   GArray *evaluations;                    /* of struct eng_evaluation */
+  int n_steps;                            /* BETA may merge some of params->steps */
   int channels, h, w;                     /* of the latent */
 
   /* Host sides of copies; they stay until the picture is done. */

@@ -3,6 +3,7 @@
 
 #include "engine/engine.h"
 #include "engine/qwen3.h"
+#include "engine/schedule.h"
 #include "engine/tokenizer.h"
 #include "engine/vae.h"
 #include "engine/z_image.h"
@@ -24,7 +25,8 @@ struct eng_model_info {
   struct eng_part_source parts[ENG_N_PARTS];
   char *tokenizer; /* path of tokenizer.json */
   char *preview;   /* path of preview.json, or NULL */
-  struct eng_defaults defaults;
+  struct eng_schedule_config schedule;
+  struct eng_defaults defaults; /* shift is for that size; see schedule */
 };
 
 /* Tokens that a prompt may have, chat wrapper included: diffusers' max_sequence_length for Z-Image.
@@ -32,6 +34,9 @@ struct eng_model_info {
 enum { ENG_PROMPT_LIMIT = 512 };
 /* Sizes are multiples of this many pixels: VAE scale 8 times patch 2. */
 enum { ENG_SIZE_MULTIPLE = 16 };
+
+/* The schedule's shift for a picture of that size, in pixels. */
+float eng_model_info_get_shift (const eng_model_info *info, int width, int height);
 
 typedef struct {
   eng_model_info *info; /* owned */

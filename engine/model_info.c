@@ -217,49 +217,65 @@ check_complete (const eng_model_info *info, GError **error)
   return TRUE;
 }
 
+/* A single file has no scheduler of its own; Z-Image-Turbo's shift is 3. */
 static gboolean
-optional_double (JsonObject *object, const char *key, double min, double max, float *value,
-                 const char *path, GError **error)
+read_schedule (eng_model_info *info, GError **error)
 {
-  double number = *value;
+  g_autofree char *path = existing_file (info->path, "scheduler", "scheduler_config.json");
+  JsonObject *scheduler = NULL;
+  gboolean ok;
 
-  if (eng_json_has (object, key) && !eng_json_get_double (object, key, min, max, &number, error)) {
-    g_prefix_error (error, "%s: ", path);
+  if (path && !(scheduler = eng_json_read_object (path, error)))
     return FALSE;
-  }
-  *value = number;
+  ok = eng_schedule_config_read (&info->schedule, scheduler, error);
+  if (!ok)
+    g_prefix_error (error, "%s: ", path);
+  if (!scheduler)
+    info->schedule.shift = 3;
+  g_clear_pointer (&scheduler, json_object_unref);
+  return ok;
+}
+
+/* The VAE's sample_size is only a suggestion, and some configs hold something else there. */
+static gboolean
+read_size (const eng_model_info *info, int *size, GError **error)
+{
+  g_autoptr (JsonObject) vae = NULL;
+
+  if (info->parts[ENG_PART_VAE].config &&
+      !(vae = eng_json_read_object (info->parts[ENG_PART_VAE].config, error)))
+    return FALSE;
+  if (!vae || !eng_json_get_int (vae, "sample_size", 64, 4096, size, NULL) ||
+      *size % ENG_SIZE_MULTIPLE)
+    *size = 1024;
   return TRUE;
 }
 
-/* Defaults that a folder's own files give; a single file gets Z-Image-Turbo's. */
 static gboolean
 read_defaults (eng_model_info *info, GError **error)
 {
-  g_autofree char *path = existing_file (info->path, "scheduler", "scheduler_config.json");
-  g_autoptr (JsonObject) scheduler = NULL;
-  g_autoptr (JsonObject) vae = NULL;
-  int size = 1024;
+  int size;
 
+  if (!read_schedule (info, error) || !read_size (info, &size, error))
+    return FALSE;
   info->defaults = (struct eng_defaults){
-    .steps = 8, .cfg = 1, .shift = 3, .sampler = ENG_SAMPLER_EULER, .schedule = ENG_SCHEDULE_SIMPLE
+    .width = size,
+    .height = size,
+    .steps = 8,
+    .cfg = 1,
+    .sampler = ENG_SAMPLER_EULER,
+    .schedule = ENG_SCHEDULE_SIMPLE,
   };
-  if (path) {
-    if (!(scheduler = eng_json_read_object (path, error)))
-      return FALSE;
-    if (!optional_double (scheduler, "shift", 0.01, 100, &info->defaults.shift, path, error))
-      return FALSE;
-  }
-  if (info->parts[ENG_PART_VAE].config) {
-    if (!(vae = eng_json_read_object (info->parts[ENG_PART_VAE].config, error)))
-      return FALSE;
-    if (eng_json_has (vae, "sample_size") &&
-        !eng_json_get_int (vae, "sample_size", 1, 65536, &size, NULL))
-      size = 1024; /* some configs hold a pair here; it is only a suggestion */
-  }
-  if (size < 64 || size > 4096 || size % ENG_SIZE_MULTIPLE)
-    size = 1024;
-  info->defaults.width = info->defaults.height = size;
+  info->defaults.shift = eng_model_info_get_shift (info, size, size);
   return TRUE;
+}
+
+float
+eng_model_info_get_shift (const eng_model_info *info, int width, int height)
+{
+  const int tokens = width / ENG_SIZE_MULTIPLE * (height / ENG_SIZE_MULTIPLE);
+
+  return eng_schedule_config_get_shift (&info->schedule, tokens);
 }
 
 eng_model_info *

@@ -141,13 +141,16 @@ check_params (const struct eng_params *p, GError **error)
 }
 
 static void
-fill_defaults (struct eng_params *p, const struct eng_defaults *d)
+fill_defaults (struct eng_params *p, const eng_model_info *info)
 {
+  const struct eng_defaults *d = &info->defaults;
+
   p->width = p->width ? p->width : d->width;
   p->height = p->height ? p->height : d->height;
   p->steps = p->steps ? p->steps : d->steps;
   p->cfg = p->cfg == 0 ? d->cfg : p->cfg;
-  p->shift = p->shift == 0 ? d->shift : p->shift;
+  if (p->shift == 0)
+    p->shift = eng_model_info_get_shift (info, p->width, p->height);
   p->sampler = p->sampler ? p->sampler : d->sampler;
   p->schedule = p->schedule ? p->schedule : d->schedule;
 }
@@ -170,7 +173,7 @@ eng_params_resolve (const struct eng_params *params, const eng_model_info *info,
 {
   struct eng_params filled = *params;
 
-  fill_defaults (&filled, &info->defaults);
+  fill_defaults (&filled, info);
   return check_params (&filled, error) ? eng_params_copy (&filled) : NULL;
 }
 

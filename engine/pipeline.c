@@ -72,7 +72,7 @@ eng_making_report (const struct eng_making *p, enum eng_stage stage, int step, d
   const struct eng_progress progress = {
     .stage = stage,
     .step = step,
-    .n_steps = p->params->steps,
+    .n_steps = p->n_steps ? p->n_steps : p->params->steps,
     .elapsed = eng_making_get_seconds (p),
     .left = left,
     .frame = p->preview && stage == ENG_STAGE_DENOISE && step > 0 ? &frame : NULL,
@@ -175,7 +175,7 @@ run_decode (struct eng_making *p, krn_tensor latent, GError **error)
     return FALSE;
   }
   p->rgba = g_bytes_new_take (pixels, bytes);
-  eng_making_report (p, ENG_STAGE_DECODE, p->params->steps, eng_making_estimate_decode (p));
+  eng_making_report (p, ENG_STAGE_DECODE, p->n_steps, eng_making_estimate_decode (p));
   eng_lanes_join (lanes, ENG_LANE_DECODE, ENG_LANE_DENOISE);
   eng_lanes_begin_span (lanes, ENG_LANE_DECODE, "decode");
   decode (p, &run, latent, pixels);
