@@ -297,15 +297,10 @@ get_split (JsonObject *split, GError **error)
   return NULL;
 }
 
-/* A Split and then a ByteLevel without an expression, or a ByteLevel with its own. */
+/* The parts must be a Split and then a ByteLevel, or a ByteLevel alone. */
 static gboolean
-apply_pretokenizer (eng_tokenizer *tokenizer, JsonObject *object, GError **error)
+check_pretokenizers (const GPtrArray *parts, GError **error)
 {
-  g_autoptr (GPtrArray) parts = list_parts (object, "pretokenizers", error);
-  const char *expression = gpt2_expression;
-
-  if (!parts)
-    return FALSE;
   for (guint i = 0; i < parts->len; i++) {
     const char *wanted = i + 1 < parts->len ? "Split" : "ByteLevel";
     const char *type = eng_json_get_string (parts->pdata[i], "type", error);
@@ -320,10 +315,21 @@ apply_pretokenizer (eng_tokenizer *tokenizer, JsonObject *object, GError **error
       return FALSE;
     }
   }
-  if (parts->len == 0) {
-    g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "it has no parts");
+  if (parts->len > 0)
+    return TRUE;
+  g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "it has no parts");
+  return FALSE;
+}
+
+/* With a Split the expression is the Split's, without one it is ByteLevel's own. */
+static gboolean
+apply_pretokenizer (eng_tokenizer *tokenizer, JsonObject *object, GError **error)
+{
+  g_autoptr (GPtrArray) parts = list_parts (object, "pretokenizers", error);
+  const char *expression = gpt2_expression;
+
+  if (!parts || !check_pretokenizers (parts, error))
     return FALSE;
-  }
   object = parts->pdata[parts->len - 1];
   if (!expect_boolean (object, "add_prefix_space", TRUE, FALSE, error) ||
       !expect_boolean (object, "use_regex", TRUE, parts->len == 1, error))
