@@ -365,6 +365,27 @@ test_broken (void)
   }
 }
 
+/* An expression that backtracks without end is stopped. */
+static void
+test_slow_expression (void)
+{
+  static const char file[] =
+      "{\"pre_tokenizer\":{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"Split\","
+      "\"pattern\":"
+      "{\"Regex\":\"(a+)+b\"},\"behavior\":\"Isolated\"}," BYTES "]}," MODEL "}";
+  g_autofree char *text = g_strnfill (60, 'a');
+  g_autoptr (GError) error = NULL;
+  g_autoptr (eng_tokenizer) tokenizer = open_text (file, &error);
+
+  g_assert_no_error (error);
+  text[59] = 'b'; /* without it PCRE2 sees at once that nothing can match */
+  text[58] = 'c';
+  g_assert_null (eng_tokenizer_encode (tokenizer, text, 60, &error));
+  g_assert_error (error, ENG_ERROR, ENG_ERROR_FILE);
+  g_assert_cmpstr (error->message, ==,
+                   "the tokenizer's regular expression failed: match limit exceeded");
+}
+
 static void
 test_missing (void)
 {
@@ -459,6 +480,7 @@ main (int argc, char **argv)
   g_test_add_func ("/tokenizer/not-utf8", test_not_utf8);
   g_test_add_func ("/tokenizer/small", test_small);
   g_test_add_func ("/tokenizer/broken", test_broken);
+  g_test_add_func ("/tokenizer/slow-expression", test_slow_expression);
   g_test_add_func ("/tokenizer/missing", test_missing);
   g_test_add_func ("/tokenizer/deep", test_deep);
   g_test_add_func ("/tokenizer/garbled", test_garbled);
