@@ -145,7 +145,7 @@ most_common_dtype (const struct eng_part_source *part, uint64_t *bytes_out, uint
 
     if (!g_str_has_prefix (t->name, part->prefix))
       continue;
-    for (int d = 0; d < t->n_dims; d++)
+    for (int d = 0; d < MIN (t->n_dims, (int) G_N_ELEMENTS (t->dim)); d++)
       count *= t->dim[d];
     *parameters += count;
     *bytes_out += t->bytes;
@@ -186,7 +186,8 @@ hash_transformer (eng_model_info *info)
     const struct eng_tensor_info *t = eng_weights_get (weights, i);
 
     g_checksum_update (sum, (const guchar *) t->name, strlen (t->name));
-    g_checksum_update (sum, (const guchar *) t->dim, t->n_dims * sizeof t->dim[0]);
+    g_checksum_update (sum, (const guchar *) t->dim,
+                       MIN (t->n_dims, (int) G_N_ELEMENTS (t->dim)) * sizeof t->dim[0]);
     g_checksum_update (sum, t->data, MIN (t->bytes, 4096));
   }
   g_strlcpy (info->hash, g_checksum_get_string (sum), sizeof info->hash);

@@ -22,7 +22,7 @@ struct eng_tensor_info {
   krn_dtype dtype; /* KRN_F32, KRN_F16 or KRN_BF16; others are refused when used, not when opened */
   const char *on_disk; /* the dtype as written in the file, such as "BF16" or "F8_E4M3" */
   int n_dims;
-  int64_t dim[4];
+  int64_t dim[4];   /* the first four, when there are more */
   const void *data; /* borrowed from the mapping, unaligned */
   size_t bytes;
 };
