@@ -43,7 +43,9 @@ sources () { # the files of the work tree that match, ignored ones left out; NUL
 }
 
 formatted () {
-  sources '*.c' '*.h' '*.cu' '*.cuh' | xargs -0 -r clang-format-14 --dry-run -Werror
+  sources '*.c' '*.h' '*.cu' '*.cuh' | xargs -0 -r clang-format-14 --dry-run -Werror 2>&1 |
+    sed -n 's/:[0-9]*: error: .*//p' | uniq | tee "$tmp/unformatted"
+  [ ! -s "$tmp/unformatted" ]
 }
 
 sizes () { sources | xargs -0 -r python3 tests/check-sizes.py; }
