@@ -72,13 +72,13 @@ dup_debug_info (GtkWindow *window)
 {
   g_autofree char *device = NULL, *reason = NULL, *model = NULL;
 
-  g_object_get (sl_window_get_session (SL_WINDOW (window)), "device-name", &device,
-                "device-reason", &reason, "model-path", &model, NULL);
-  return g_strdup_printf ("Safelight %s\nGTK %u.%u.%u\nlibadwaita %u.%u.%u\nDevice: %s\n%s%s%sModel: %s\n",
-                          SL_VERSION, gtk_get_major_version (), gtk_get_minor_version (),
-                          gtk_get_micro_version (), adw_get_major_version (),
-                          adw_get_minor_version (), adw_get_micro_version (), device,
-                          *reason ? "No GPU: " : "", reason, *reason ? "\n" : "", model);
+  g_object_get (sl_window_get_session (SL_WINDOW (window)), "device-name", &device, "device-reason",
+                &reason, "model-path", &model, NULL);
+  return g_strdup_printf (
+      "Safelight %s\nGTK %u.%u.%u\nlibadwaita %u.%u.%u\nDevice: %s\n%s%s%sModel: %s\n", SL_VERSION,
+      gtk_get_major_version (), gtk_get_minor_version (), gtk_get_micro_version (),
+      adw_get_major_version (), adw_get_minor_version (), adw_get_micro_version (), device,
+      *reason ? "No GPU: " : "", reason, *reason ? "\n" : "", model);
 }
 
 static void
@@ -91,12 +91,12 @@ about_action (GSimpleAction *action, GVariant *parameter, gpointer data)
     return;
   debug_info = dup_debug_info (window);
   adw_show_about_window (window, "application-name", "Safelight", "application-icon",
-                         "io.github.safelight.Safelight", "version", SL_VERSION,
-                         "developer-name", _("The Safelight project"), "comments",
-                         _("Type a prompt and watch the picture develop."), "license-type",
+                         "io.github.safelight.Safelight", "version", SL_VERSION, "developer-name",
+                         _ ("The Safelight project"), "comments",
+                         _ ("Type a prompt and watch the picture develop."), "license-type",
                          GTK_LICENSE_APACHE_2_0, "debug-info", debug_info,
                          /* Translators: your names, one a line; shown in the About window. */
-                         "translator-credits", _("translator-credits"), NULL);
+                         "translator-credits", _ ("translator-credits"), NULL);
 }
 
 static void

@@ -37,17 +37,18 @@ struct eng_job {
   gboolean quit;
 };
 
-static const char *const samplers[] = { "Default", "Euler",         "Euler a", "Heun",
+static const char *const samplers[] = { "Default",  "Euler",         "Euler a", "Heun",
                                         "DPM++ 2M", "Res Multistep", "LCM" };
-static const char *const sampler_ids[]
-    = { "default", "euler", "euler_a", "heun", "dpm++2m", "res_multistep", "lcm" };
-static const char *const schedules[]
-    = { "Default", "Simple", "SGM Uniform", "Normal", "Beta", "Karras", "Exponential" };
-static const char *const schedule_ids[]
-    = { "default", "simple", "sgm_uniform", "discrete", "beta", "karras", "exponential" };
+static const char *const sampler_ids[] = { "default", "euler",         "euler_a", "heun",
+                                           "dpm++2m", "res_multistep", "lcm" };
+static const char *const schedules[] = { "Default", "Simple", "SGM Uniform", "Normal",
+                                         "Beta",    "Karras", "Exponential" };
+static const char *const schedule_ids[] = { "default", "simple", "sgm_uniform", "discrete",
+                                            "beta",    "karras", "exponential" };
 
-static const struct eng_defaults defaults = { 256, 256, 8, 1.f, 3.f, ENG_SAMPLER_EULER,
-                                              ENG_SCHEDULE_SIMPLE };
+static const struct eng_defaults defaults = {
+  256, 256, 8, 1.f, 3.f, ENG_SAMPLER_EULER, ENG_SCHEDULE_SIMPLE
+};
 
 GQuark
 eng_error_quark (void)
@@ -71,8 +72,8 @@ enum eng_sampler
 eng_sampler_from_name (const char *name)
 {
   for (int i = 0; i < ENG_N_SAMPLERS; i++)
-    if (g_ascii_strcasecmp (name, samplers[i]) == 0
-        || g_ascii_strcasecmp (name, sampler_ids[i]) == 0)
+    if (g_ascii_strcasecmp (name, samplers[i]) == 0 ||
+        g_ascii_strcasecmp (name, sampler_ids[i]) == 0)
       return i;
   return ENG_SAMPLER_DEFAULT;
 }
@@ -93,8 +94,8 @@ enum eng_schedule
 eng_schedule_from_name (const char *name)
 {
   for (int i = 0; i < ENG_N_SCHEDULES; i++)
-    if (g_ascii_strcasecmp (name, schedules[i]) == 0
-        || g_ascii_strcasecmp (name, schedule_ids[i]) == 0)
+    if (g_ascii_strcasecmp (name, schedules[i]) == 0 ||
+        g_ascii_strcasecmp (name, schedule_ids[i]) == 0)
       return i;
   return ENG_SCHEDULE_DEFAULT;
 }
@@ -160,7 +161,8 @@ paint (uint8_t *rgba, int width, int height, uint64_t seed, double sharp)
     for (int x = 0; x < width; x++) {
       const double u = (double) x / width, v = (double) y / height;
       const double hill = 0.55 + 0.3 * (u - 0.5) * (u - 0.5) * ((seed & 3) + 1.0);
-      const double noise = (1 - sharp) * (g_str_hash (&"abcdefgh"[(x * 7 + y * 13 + seed) & 7]) & 63);
+      const double noise =
+          (1 - sharp) * (g_str_hash (&"abcdefgh"[(x * 7 + y * 13 + seed) & 7]) & 63);
       uint8_t *p = rgba + 4 * ((size_t) y * width + x);
 
       p[0] = CLAMP (noise + (v < hill ? 240 - 60 * v : 60), 0, 255);
@@ -222,8 +224,8 @@ run (eng_engine *self, eng_job *job)
   for (int i = 0; i <= n && !error; i++) {
     const struct eng_frame frame = { width / 8, height / 8, small };
     const double step = strstr (params->prompt, "slow") ? 0.15 : 0.01;
-    const struct eng_progress progress
-        = { ENG_STAGE_DENOISE, i, n, i * step, (n - i) * step, i ? &frame : NULL };
+    const struct eng_progress progress = { ENG_STAGE_DENOISE, i, n, i * step, (n - i) * step,
+                                           i ? &frame : NULL };
 
     paint (small, width / 8, height / 8, params->seed, (double) i / n);
     if (job->observer.progress)
@@ -489,8 +491,8 @@ eng_settings_read_png (const char *path, GError **error)
     return NULL;
   }
   settings = g_new0 (eng_settings, 1);
-  settings->params
-      = (struct eng_params) { .prompt = g_strdup ("a lake at dusk"), .steps = 12, .seed = 77 };
+  settings->params =
+      (struct eng_params){ .prompt = g_strdup ("a lake at dusk"), .steps = 12, .seed = 77 };
   settings->infotext = g_strdup ("a lake at dusk\nSteps: 12, Sampler: Euler, Seed: 77");
   return settings;
 }

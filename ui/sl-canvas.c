@@ -5,13 +5,13 @@
 #include <adwaita.h>
 #include <math.h>
 
-#define MARGIN 24     /* around a fitted picture */
-#define FADE_MS 120   /* from one picture to the next */
+#define MARGIN 24      /* around a fitted picture */
+#define FADE_MS 120    /* from one picture to the next */
 #define SMOOTH_TO 1024 /* pixels that a small picture is enlarged to */
 #define MIN_ZOOM 0.05
 #define MAX_ZOOM 32.0
 
-struct layer { /* one texture in the place of a picture */
+struct layer {         /* one texture in the place of a picture */
   GdkTexture *texture; /* owned */
   int width, height;   /* the picture's */
 };
@@ -25,6 +25,7 @@ struct _SlCanvas {
   gint64 shown_at;
   GCancellable *smoothing; /* of the picture to be shown, if any */
 
+  guint scale_later; /* source id: tells of a new scale once the layout is done */
   double zoom;       /* 0: fit */
   double x, y;       /* the picture's point in the middle of the view, 0 to 1 */
   double drag_x, drag_y;
@@ -66,8 +67,8 @@ layer_rect (SlCanvas *self, const struct layer *layer)
   const double all_height = gtk_widget_get_height (GTK_WIDGET (self));
   /* What fits is centred; what does not is placed by the point in the middle. */
   const double x = width <= all_width ? (all_width - width) / 2 : all_width / 2 - self->x * width;
-  const double y
-      = height <= all_height ? (all_height - height) / 2 : all_height / 2 - self->y * height;
+  const double y =
+      height <= all_height ? (all_height - height) / 2 : all_height / 2 - self->y * height;
 
   return GRAPHENE_RECT_INIT (round (x), round (y), round (width), round (height));
 }
@@ -90,8 +91,7 @@ static void
 view_changed (SlCanvas *self)
 {
   clamp_view (self);
-  gtk_widget_set_cursor_from_name (GTK_WIDGET (self),
-                                   sl_canvas_get_can_pan (self) ? "grab" : NULL);
+  gtk_widget_set_cursor_from_name (GTK_WIDGET (self), sl_canvas_get_can_pan (self) ? "grab" : NULL);
   gtk_widget_queue_draw (GTK_WIDGET (self));
   g_object_notify_by_pspec (G_OBJECT (self), props[PROP_SCALE]);
 }
@@ -119,8 +119,8 @@ static void
 sl_canvas_snapshot (GtkWidget *widget, GtkSnapshot *snapshot)
 {
   SlCanvas *self = SL_CANVAS (widget);
-  const graphene_rect_t all
-      = GRAPHENE_RECT_INIT (0, 0, gtk_widget_get_width (widget), gtk_widget_get_height (widget));
+  const graphene_rect_t all =
+      GRAPHENE_RECT_INIT (0, 0, gtk_widget_get_width (widget), gtk_widget_get_height (widget));
 
   if (!self->now.width)
     return;
@@ -159,12 +159,12 @@ show_layer (SlCanvas *self, GdkTexture *texture, int width, int height)
 {
   const gint64 now = g_get_monotonic_time ();
   /* Previews that come quickly are a film already; fading would only blur it. */
-  const gboolean fade = texture && self->now.width && now - self->shown_at > FADE_MS * 1000
-                        && adw_get_enable_animations (GTK_WIDGET (self));
+  const gboolean fade = texture && self->now.width && now - self->shown_at > FADE_MS * 1000 &&
+                        adw_get_enable_animations (GTK_WIDGET (self));
 
   adw_animation_skip (self->fade);
   g_clear_object (&self->before.texture);
-  self->before = fade ? self->now : (struct layer) { 0 };
+  self->before = fade ? self->now : (struct layer){ 0 };
   if (!fade)
     g_clear_object (&self->now.texture);
 
@@ -263,8 +263,8 @@ sl_canvas_get_can_pan (SlCanvas *self)
   if (!self->now.texture || self->zoom <= 0)
     return FALSE;
   rect = layer_rect (self, &self->now);
-  return rect.size.width > gtk_widget_get_width (GTK_WIDGET (self))
-         || rect.size.height > gtk_widget_get_height (GTK_WIDGET (self));
+  return rect.size.width > gtk_widget_get_width (GTK_WIDGET (self)) ||
+         rect.size.height > gtk_widget_get_height (GTK_WIDGET (self));
 }
 
 void
@@ -376,10 +376,25 @@ pan_cb (GtkWidget *widget, GVariant *args, gpointer data)
   return TRUE;
 }
 
+static gboolean
+scale_later_cb (gpointer data)
+{
+  SlCanvas *self = data;
+
+  self->scale_later = 0;
+  view_changed (self);
+  return G_SOURCE_REMOVE;
+}
+
+/* Who listens to the scale changes labels, and must not do so within an allocation. */
 static void
 sl_canvas_size_allocate (GtkWidget *widget, int width, int height, int baseline)
 {
-  clamp_view (SL_CANVAS (widget));
+  SlCanvas *self = SL_CANVAS (widget);
+
+  clamp_view (self);
+  if (!self->scale_later)
+    self->scale_later = g_idle_add (scale_later_cb, self);
 }
 
 static void
@@ -412,6 +427,7 @@ sl_canvas_dispose (GObject *object)
 {
   SlCanvas *self = SL_CANVAS (object);
 
+  g_clear_handle_id (&self->scale_later, g_source_remove);
   g_cancellable_cancel (self->smoothing);
   g_clear_object (&self->smoothing);
   if (self->fade)
@@ -431,8 +447,9 @@ sl_canvas_class_init (SlCanvasClass *klass)
   const struct {
     guint key;
     int dx, dy;
-  } pans[] = { { GDK_KEY_Left, -1, 0 }, { GDK_KEY_Right, 1, 0 }, { GDK_KEY_Up, 0, -1 },
-               { GDK_KEY_Down, 0, 1 } };
+  } pans[] = {
+    { GDK_KEY_Left, -1, 0 }, { GDK_KEY_Right, 1, 0 }, { GDK_KEY_Up, 0, -1 }, { GDK_KEY_Down, 0, 1 }
+  };
 
   object_class->dispose = sl_canvas_dispose;
   object_class->get_property = sl_canvas_get_property;
@@ -467,9 +484,8 @@ sl_canvas_init (SlCanvas *self)
   GtkGesture *drag = gtk_gesture_drag_new ();
 
   self->x = self->y = 0.5;
-  self->fade = g_object_ref_sink (
-      adw_timed_animation_new (GTK_WIDGET (self), 0, 1, FADE_MS,
-                               adw_callback_animation_target_new (mix_cb, self, NULL)));
+  self->fade = g_object_ref_sink (adw_timed_animation_new (
+      GTK_WIDGET (self), 0, 1, FADE_MS, adw_callback_animation_target_new (mix_cb, self, NULL)));
   g_signal_connect_swapped (self->fade, "done", G_CALLBACK (faded_cb), self);
   gtk_widget_set_focusable (GTK_WIDGET (self), TRUE);
 

@@ -14,13 +14,13 @@ G_DECLARE_FINAL_TYPE (SlCanvas, sl_canvas, SL, CANVAS, GtkWidget)
 
 /* Shows texture in the place of a picture of width x height pixels; NULL: a blank sheet. */
 void sl_canvas_show (SlCanvas *self, GdkTexture *texture, int width, int height);
-/* Shows a finished picture at its own size; it is first enlarged smoothly on a worker thread and the
- * old one stays until then. */
+/* Shows a finished picture at its own size; it is first enlarged smoothly on a worker thread and
+ * the old one stays until then. */
 void sl_canvas_show_picture (SlCanvas *self, GdkTexture *texture);
 gboolean sl_canvas_get_has_picture (SlCanvas *self);
 
-/* Device pixels for each pixel of the picture; 0 fits the picture into the widget.  Keeps the middle
- * of the view in place. */
+/* Device pixels for each pixel of the picture; 0 fits the picture into the widget.  Keeps the
+ * middle of the view in place. */
 void sl_canvas_set_zoom (SlCanvas *self, double zoom);
 double sl_canvas_get_zoom (SlCanvas *self);
 /* As set, or as fitting gives it. */

@@ -109,8 +109,8 @@ enlarge_frame (sl_feed *self, gpointer data)
 
   /* Eight makes a latent's preview as large as its picture; a large one needs less. */
   factor = MAX (frame.width, frame.height) > 64 ? 4 : 8;
-  bytes = sl_resample (rgba, frame.width, frame.height, frame.width * factor,
-                       frame.height * factor);
+  bytes =
+      sl_resample (rgba, frame.width, frame.height, frame.width * factor, frame.height * factor);
   texture = gdk_memory_texture_new (frame.width * factor, frame.height * factor,
                                     GDK_MEMORY_R8G8B8A8_PREMULTIPLIED, bytes,
                                     (gsize) frame.width * factor * 4);

@@ -141,8 +141,7 @@ encoded_cb (GObject *object, GAsyncResult *result, gpointer data)
     g_task_return_error (task, error);
     g_object_unref (task);
   } else if (request->uri) {
-    g_autoptr (GTask) store
-        = g_task_new (g_task_get_source_object (task), NULL, stored_cb, task);
+    g_autoptr (GTask) store = g_task_new (g_task_get_source_object (task), NULL, stored_cb, task);
 
     g_task_set_task_data (store, task, NULL);
     g_task_run_in_thread (store, store_thread);

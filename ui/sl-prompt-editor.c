@@ -7,7 +7,7 @@
 struct _SlPromptEditor {
   AdwBin parent_instance;
 
-  GtkLabel *title;   /* borrowed from the template, as the next four */
+  GtkLabel *title; /* borrowed from the template, as the next four */
   GtkLabel *counter;
   GtkLabel *placeholder;
   GtkTextView *view;
@@ -53,13 +53,13 @@ counted_cb (GObject *object, GAsyncResult *result, gpointer data)
     return;
   g_object_get (object, "prompt-limit", &limit, NULL);
   /* Translators: tokens of the prompt, and how many the model reads. */
-  text = n > 0 && limit > 0 ? g_strdup_printf (_("%d / %d"), n, limit) : g_strdup ("");
+  text = n > 0 && limit > 0 ? g_strdup_printf (_ ("%d / %d"), n, limit) : g_strdup ("");
   spoken = g_strdup_printf (ngettext ("%d token", "%d tokens", n), n);
   gtk_label_set_text (self->counter, text);
   gtk_widget_set_tooltip_text (GTK_WIDGET (self->counter),
                                limit > 0 && n > limit
-                                   ? _("The prompt is longer than the model reads: its end is cut")
-                                   : _("Tokens of the prompt, and how many the model reads"));
+                                   ? _ ("The prompt is longer than the model reads: its end is cut")
+                                   : _ ("Tokens of the prompt, and how many the model reads"));
   gtk_accessible_update_property (GTK_ACCESSIBLE (self->counter), GTK_ACCESSIBLE_PROPERTY_LABEL,
                                   spoken, -1);
   if (limit > 0 && n > limit)
@@ -185,8 +185,7 @@ sl_prompt_editor_class_init (SlPromptEditorClass *klass)
   object_class->set_property = sl_prompt_editor_set_property;
   object_class->get_property = sl_prompt_editor_get_property;
 
-  props[PROP_TEXT]
-      = g_param_spec_string ("text", NULL, NULL, "", flags | G_PARAM_EXPLICIT_NOTIFY);
+  props[PROP_TEXT] = g_param_spec_string ("text", NULL, NULL, "", flags | G_PARAM_EXPLICIT_NOTIFY);
   props[PROP_TITLE] = g_param_spec_string ("title", NULL, NULL, "", flags);
   props[PROP_PLACEHOLDER] = g_param_spec_string ("placeholder", NULL, NULL, "", flags);
   props[PROP_SESSION] = g_param_spec_object ("session", NULL, NULL, SL_TYPE_SESSION, flags);

@@ -82,7 +82,7 @@ sl_recipe_dup_summary (const SlRecipe *self)
 
   if (self->width && self->height)
     /* Translators: a picture's width and height in pixels. */
-    g_string_append_printf (text, _("%d × %d"), self->width, self->height);
+    g_string_append_printf (text, _ ("%d × %d"), self->width, self->height);
   if (self->steps) {
     g_string_append (text, text->len ? " · " : "");
     g_string_append_printf (text, ngettext ("%d step", "%d steps", self->steps), self->steps);
@@ -90,11 +90,11 @@ sl_recipe_dup_summary (const SlRecipe *self)
   if (self->cfg > 1) {
     g_string_append (text, text->len ? " · " : "");
     /* Translators: the guidance scale, a number such as 4.5. */
-    g_string_append_printf (text, _("CFG %.1f"), self->cfg);
+    g_string_append_printf (text, _ ("CFG %.1f"), self->cfg);
   }
   if (self->has_seed) {
     g_string_append (text, text->len ? " · " : "");
-    g_string_append_printf (text, _("seed %" G_GUINT64_FORMAT), self->seed);
+    g_string_append_printf (text, _ ("seed %" G_GUINT64_FORMAT), self->seed);
   }
   return g_string_free (g_steal_pointer (&text), FALSE);
 }

@@ -2,9 +2,9 @@
 
 #include <math.h>
 
-struct taps { /* the filter for every position along one axis */
-  int n;      /* taps a position */
-  int *first; /* [to]; may lie outside, clamped when read */
+struct taps {    /* the filter for every position along one axis */
+  int n;         /* taps a position */
+  int *first;    /* [to]; may lie outside, clamped when read */
   float *weight; /* [to, n], each row sums to 1 */
 };
 
@@ -79,7 +79,7 @@ GBytes *
 sl_resample (const uint8_t *src, int width, int height, int to_width, int to_height)
 {
   const size_t row = (size_t) to_width * 3;
-  g_autofree float *wide = g_new (float, row * height);
+  g_autofree float *wide = g_new (float, row *height);
   g_autofree float *sum = g_new (float, row);
   uint8_t *dst = g_malloc ((size_t) to_width * to_height * 4), *out = dst;
   struct taps taps;

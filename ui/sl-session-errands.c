@@ -4,7 +4,6 @@
 
 #include <glib/gi18n.h>
 
-
 static void
 count_thread (GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
 {
@@ -60,7 +59,7 @@ errand_check (const struct errand *errand, GError **error)
   if (errand->path)
     return TRUE;
   g_set_error_literal (error, G_IO_ERROR, G_IO_ERROR_NOT_SUPPORTED,
-                       _("Only files on this computer can be used."));
+                       _ ("Only files on this computer can be used."));
   return FALSE;
 }
 
@@ -70,8 +69,8 @@ save_thread (GTask *task, gpointer source, gpointer data, GCancellable *cancella
   const struct errand *errand = data;
   GError *error = NULL;
 
-  if (errand_check (errand, &error)
-      && eng_image_save_png (sl_result_get_image (errand->picture), errand->path, 0, &error))
+  if (errand_check (errand, &error) &&
+      eng_image_save_png (sl_result_get_image (errand->picture), errand->path, 0, &error))
     g_task_return_boolean (task, TRUE);
   else
     g_task_return_error (task, error);

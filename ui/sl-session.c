@@ -308,13 +308,13 @@ set_preview (SlSession *self, GdkTexture *preview)
 static void
 set_progress (SlSession *self, const struct sl_feed_progress *progress)
 {
-  const struct sl_feed_progress now = progress ? *progress : (struct sl_feed_progress) { .left = -1 };
+  const struct sl_feed_progress now =
+      progress ? *progress : (struct sl_feed_progress){ .left = -1 };
 
   self->step = now.step;
   self->n_steps = now.n_steps;
-  self->progress = self->n_pictures > 0
-                       ? (self->picture - 1 + now.fraction) / self->n_pictures
-                       : now.fraction;
+  self->progress =
+      self->n_pictures > 0 ? (self->picture - 1 + now.fraction) / self->n_pictures : now.fraction;
   self->left = now.left;
   if (now.left >= 0 && self->n_pictures > 0)
     self->left += (self->n_pictures - self->picture) * (now.left + now.elapsed);
@@ -342,8 +342,8 @@ job_done (gpointer owner, gpointer data)
 {
   SlSession *self = owner;
   struct ticket *ticket = data;
-  GList *link
-      = g_queue_find_custom (&self->jobs, GUINT_TO_POINTER (ticket->serial), compare_serial);
+  GList *link =
+      g_queue_find_custom (&self->jobs, GUINT_TO_POINTER (ticket->serial), compare_serial);
 
   if (link) {
     job_free (link->data);
@@ -615,7 +615,7 @@ sl_session_get_sampler (guint i, const char **id)
 
   if (id)
     *id = name && i ? eng_sampler_get_id (i) : "";
-  return name && !i ? _("Model’s choice") : name;
+  return name && !i ? _ ("Model’s choice") : name;
 }
 
 const char *
@@ -625,7 +625,7 @@ sl_session_get_schedule (guint i, const char **id)
 
   if (id)
     *id = name && i ? eng_schedule_get_id (i) : "";
-  return name && !i ? _("Model’s choice") : name;
+  return name && !i ? _ ("Model’s choice") : name;
 }
 
 eng_engine *
@@ -780,8 +780,8 @@ sl_session_class_init (SlSessionClass *klass)
   object_class->finalize = sl_session_finalize;
   object_class->get_property = sl_session_get_property;
 
-  props[PROP_STATE] = g_param_spec_enum ("state", NULL, NULL, SL_TYPE_STATE, SL_STATE_STARTING,
-                                         flags);
+  props[PROP_STATE] =
+      g_param_spec_enum ("state", NULL, NULL, SL_TYPE_STATE, SL_STATE_STARTING, flags);
   props[PROP_BUSY] = g_param_spec_boolean ("busy", NULL, NULL, FALSE, flags);
   props[PROP_PROGRESS] = g_param_spec_double ("progress", NULL, NULL, 0, 1, 0, flags);
   props[PROP_STEP] = g_param_spec_int ("step", NULL, NULL, 0, G_MAXINT, 0, flags);

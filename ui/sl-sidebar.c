@@ -114,8 +114,8 @@ update_lock_cb (SlSidebar *self)
   gtk_button_set_icon_name (GTK_BUTTON (self->seed_lock),
                             locked ? "sl-lock-symbolic" : "sl-unlock-symbolic");
   gtk_widget_set_tooltip_text (GTK_WIDGET (self->seed_lock),
-                               locked ? _("The seed is kept for the next picture")
-                                      : _("Every picture gets a new seed"));
+                               locked ? _ ("The seed is kept for the next picture")
+                                      : _ ("Every picture gets a new seed"));
 }
 
 static void
@@ -137,7 +137,7 @@ append_model (GMenu *menu, const char *label, const char *path)
 static char *
 dup_model_label (const char *path, const char *starter)
 {
-  return g_strcmp0 (path, starter) == 0 ? g_strdup (_("Starter")) : g_path_get_basename (path);
+  return g_strcmp0 (path, starter) == 0 ? g_strdup (_ ("Starter")) : g_path_get_basename (path);
 }
 
 static void
@@ -147,15 +147,15 @@ update_model_menu_cb (SlSidebar *self)
   g_auto (GStrv) recent = g_settings_get_strv (self->settings, "recent-models");
   g_autofree char *starter = sl_starter_dup_path ();
 
-  append_model (models, _("Starter"), starter);
+  append_model (models, _ ("Starter"), starter);
   for (guint i = 0; recent[i]; i++) {
     g_autofree char *label = dup_model_label (recent[i], starter);
 
     if (g_strcmp0 (recent[i], starter) != 0)
       append_model (models, label, recent[i]);
   }
-  g_menu_append (open, _("Open Model _Folder…"), "win.open-model-folder");
-  g_menu_append (open, _("Open Model F_ile…"), "win.open-model-file");
+  g_menu_append (open, _ ("Open Model _Folder…"), "win.open-model-folder");
+  g_menu_append (open, _ ("Open Model F_ile…"), "win.open-model-file");
   g_menu_append_section (menu, NULL, G_MENU_MODEL (models));
   g_menu_append_section (menu, NULL, G_MENU_MODEL (open));
   gtk_menu_button_set_menu_model (self->model_button, G_MENU_MODEL (menu));
@@ -171,11 +171,11 @@ update_model_cb (SlSidebar *self)
   g_object_get (self->session, "model-family", &family, "device-name", &device, NULL);
   label = *path ? dup_model_label (path, starter) : NULL;
   if (sl_session_get_state (self->session) == SL_STATE_LOADING)
-    subtitle = g_strdup (_("Loading…"));
+    subtitle = g_strdup (_ ("Loading…"));
   else if (label)
     /* Translators: the kind of model, and what it runs on ("Z-Image on CPU, 2 threads"). */
-    subtitle = g_strdup_printf (_("%s on %s"), family, device);
-  gtk_menu_button_set_label (self->model_button, label ? label : _("Choose…"));
+    subtitle = g_strdup_printf (_ ("%s on %s"), family, device);
+  gtk_menu_button_set_label (self->model_button, label ? label : _ ("Choose…"));
   adw_action_row_set_subtitle (self->model_row, subtitle ? subtitle : "");
 }
 
@@ -184,9 +184,9 @@ update_busy_cb (SlSidebar *self)
 {
   const gboolean busy = sl_session_get_busy (self->session);
 
-  gtk_button_set_label (self->generate, busy ? _("_Cancel") : _("_Generate"));
+  gtk_button_set_label (self->generate, busy ? _ ("_Cancel") : _ ("_Generate"));
   gtk_widget_set_tooltip_text (GTK_WIDGET (self->generate),
-                               busy ? _("Cancel (Escape)") : _("Generate (Ctrl+Enter)"));
+                               busy ? _ ("Cancel (Escape)") : _ ("Generate (Ctrl+Enter)"));
   gtk_actionable_set_action_name (GTK_ACTIONABLE (self->generate),
                                   busy ? "win.cancel" : "win.generate");
   if (busy)
@@ -209,18 +209,17 @@ bind_settings (SlSidebar *self)
     gpointer object;
     const char *property;
   } plain[] = {
-    { "prompt", self->prompt, "text" },     { "negative", self->negative, "text" },
-    { "width", self->size, "width" },       { "height", self->size, "height" },
-    { "steps", self->steps, "value" },      { "cfg", self->cfg, "value" },
-    { "count", self->count, "value" },      { "seed-locked", self->seed_lock, "active" },
+    { "prompt", self->prompt, "text" }, { "negative", self->negative, "text" },
+    { "width", self->size, "width" },   { "height", self->size, "height" },
+    { "steps", self->steps, "value" },  { "cfg", self->cfg, "value" },
+    { "count", self->count, "value" },  { "seed-locked", self->seed_lock, "active" },
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (plain); i++)
     g_settings_bind (self->settings, plain[i].key, plain[i].object, plain[i].property,
                      G_SETTINGS_BIND_DEFAULT);
-  g_settings_bind_with_mapping (self->settings, "seed", self->seed, "text",
-                                G_SETTINGS_BIND_DEFAULT, seed_from_settings, seed_to_settings,
-                                self, NULL);
+  g_settings_bind_with_mapping (self->settings, "seed", self->seed, "text", G_SETTINGS_BIND_DEFAULT,
+                                seed_from_settings, seed_to_settings, self, NULL);
   bind_choice (self, "sampler", self->sampler, sl_session_get_sampler);
   bind_choice (self, "schedule", self->schedule, sl_session_get_schedule);
 }
@@ -235,8 +234,7 @@ sl_sidebar_bind (SlSidebar *self, SlSession *session, GSettings *settings)
   bind_settings (self);
   g_object_set (self->prompt, "session", session, NULL);
   g_object_set (self->negative, "session", session, NULL);
-  g_object_bind_property (session, "size-multiple", self->size, "multiple",
-                          G_BINDING_SYNC_CREATE);
+  g_object_bind_property (session, "size-multiple", self->size, "multiple", G_BINDING_SYNC_CREATE);
 
   g_signal_connect_object (session, "notify::busy", G_CALLBACK (update_busy_cb), self,
                            G_CONNECT_SWAPPED);

@@ -38,8 +38,8 @@ sl_size_for_aspect (int x, int y, int multiple, int *width, int *height)
   for (int w = multiple; w <= MAX_SIDE; w += multiple)
     for (int h = MAX (multiple, (int) (w / aspect / multiple) * multiple), n = 0; n < 2;
          n++, h += multiple) {
-      const double cost
-          = 4 * fabs (log ((double) w / h / aspect)) + fabs (log ((double) w * h / area));
+      const double cost =
+          4 * fabs (log ((double) w / h / aspect)) + fabs (log ((double) w * h / area));
 
       if (cost < best && h <= MAX_SIDE && w >= MIN_SIDE && h >= MIN_SIDE) {
         best = cost;

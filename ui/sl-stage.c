@@ -16,7 +16,7 @@ struct _SlStage {
   AdwStatusPage *no_engine;
   GtkRevealer *caption_revealer;
   GtkStack *caption_pages;
-  GtkLabel *prompt;
+  GtkLabel *caption;
   GtkLabel *summary;
   GtkLabel *status;
   GtkLabel *left;
@@ -82,11 +82,11 @@ update_caption (SlStage *self)
   gtk_widget_set_visible (GTK_WIDGET (self->follow), busy && self->shown);
   gtk_widget_set_visible (GTK_WIDGET (self->reuse), !busy && !loading && self->shown);
   gtk_widget_set_visible (GTK_WIDGET (self->zoom_box), sl_canvas_get_has_picture (self->canvas));
-  gtk_label_set_text (self->prompt, recipe ? recipe->prompt : "");
+  gtk_label_set_text (self->caption, recipe ? recipe->prompt : "");
   gtk_label_set_text (self->summary, warning ? warning : summary);
-  gtk_widget_set_tooltip_text (GTK_WIDGET (self->prompt), recipe ? recipe->prompt : NULL);
+  gtk_widget_set_tooltip_text (GTK_WIDGET (self->caption), recipe ? recipe->prompt : NULL);
   gtk_accessible_update_property (GTK_ACCESSIBLE (self->canvas), GTK_ACCESSIBLE_PROPERTY_LABEL,
-                                  recipe ? recipe->prompt : _("The picture being made"), -1);
+                                  recipe ? recipe->prompt : _ ("The picture being made"), -1);
 }
 
 static char *
@@ -95,20 +95,20 @@ dup_status (SlStage *self)
   int step, n_steps, picture, n_pictures;
 
   if (sl_session_get_state (self->session) == SL_STATE_LOADING)
-    return g_strdup (_("Loading the model…"));
+    return g_strdup (_ ("Loading the model…"));
   g_object_get (self->session, "step", &step, "n-steps", &n_steps, "picture", &picture,
                 "n-pictures", &n_pictures, NULL);
   if (n_pictures > 1 && n_steps > 0)
     /* Translators: picture 2 of 4, step 3 of 8 of it. */
-    return g_strdup_printf (_("Picture %d of %d, step %d of %d"), picture, n_pictures, step,
+    return g_strdup_printf (_ ("Picture %d of %d, step %d of %d"), picture, n_pictures, step,
                             n_steps);
   if (n_pictures > 1)
-    return g_strdup_printf (_("Picture %d of %d"), picture, n_pictures);
+    return g_strdup_printf (_ ("Picture %d of %d"), picture, n_pictures);
   if (n_steps > 0 && step >= n_steps)
-    return g_strdup (_("Finishing…"));
+    return g_strdup (_ ("Finishing…"));
   if (n_steps > 0)
-    return g_strdup_printf (_("Step %d of %d"), step, n_steps);
-  return g_strdup (_("Reading the prompt…"));
+    return g_strdup_printf (_ ("Step %d of %d"), step, n_steps);
+  return g_strdup (_ ("Reading the prompt…"));
 }
 
 static char *
@@ -124,7 +124,7 @@ dup_left (SlStage *self)
   if (seconds < 60)
     return g_strdup_printf (ngettext ("%d second left", "%d seconds left", seconds), seconds);
   /* Translators: minutes and seconds. */
-  return g_strdup_printf (_("%d:%02d left"), seconds / 60, seconds % 60);
+  return g_strdup_printf (_ ("%d:%02d left"), seconds / 60, seconds % 60);
 }
 
 static void
@@ -149,10 +149,12 @@ state_cb (SlStage *self)
     sl_canvas_show (self->canvas, NULL, width, height);
     self->started = TRUE;
   }
-  /* A first run that made nothing leaves no empty sheet behind. */
-  if (!sl_session_get_busy (self->session) && !sl_canvas_get_has_picture (self->canvas)
-      && !self->shown)
+  /* A first run that made nothing leaves nothing half developed behind. */
+  if (!sl_session_get_busy (self->session) && self->started &&
+      !g_list_model_get_n_items (sl_session_get_results (self->session))) {
+    sl_canvas_show (self->canvas, NULL, 0, 0);
     self->started = FALSE;
+  }
   update_page (self);
   update_caption (self);
   progress_cb (self);
@@ -188,15 +190,15 @@ static void
 scale_cb (SlStage *self)
 {
   const double scale = sl_canvas_get_scale (self->canvas);
-  g_autofree char *label = g_strdup_printf (_("%.0f %%"), scale * 100);
+  g_autofree char *label = g_strdup_printf (_ ("%.0f %%"), scale * 100);
 
   gtk_button_set_label (self->zoom, label);
-  gtk_actionable_set_action_name (GTK_ACTIONABLE (self->zoom),
-                                  sl_canvas_get_zoom (self->canvas) > 0 ? "win.zoom-fit"
-                                                                       : "win.zoom-original");
+  gtk_actionable_set_action_name (GTK_ACTIONABLE (self->zoom), sl_canvas_get_zoom (self->canvas) > 0
+                                                                   ? "win.zoom-fit"
+                                                                   : "win.zoom-original");
   gtk_widget_set_tooltip_text (GTK_WIDGET (self->zoom), sl_canvas_get_zoom (self->canvas) > 0
-                                                            ? _("Fit into the window (Ctrl+0)")
-                                                            : _("Original size (Ctrl+1)"));
+                                                            ? _ ("Fit into the window (Ctrl+0)")
+                                                            : _ ("Original size (Ctrl+1)"));
 }
 
 void
@@ -225,9 +227,8 @@ sl_stage_set_bare (SlStage *self, gboolean bare)
 static void
 example_cb (SlStage *self, const SlRecipe *recipe)
 {
-  gtk_widget_activate_action (
-      GTK_WIDGET (self), "win.example", "(siibt)", recipe->prompt, recipe->width, recipe->height,
-      recipe->has_seed, recipe->seed);
+  gtk_widget_activate_action (GTK_WIDGET (self), "win.example", "(siibt)", recipe->prompt,
+                              recipe->width, recipe->height, recipe->has_seed, recipe->seed);
 }
 
 static GdkContentProvider *
@@ -293,7 +294,7 @@ sl_stage_class_init (SlStageClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlStage, no_engine);
   gtk_widget_class_bind_template_child (widget_class, SlStage, caption_revealer);
   gtk_widget_class_bind_template_child (widget_class, SlStage, caption_pages);
-  gtk_widget_class_bind_template_child (widget_class, SlStage, prompt);
+  gtk_widget_class_bind_template_child (widget_class, SlStage, caption);
   gtk_widget_class_bind_template_child (widget_class, SlStage, summary);
   gtk_widget_class_bind_template_child (widget_class, SlStage, status);
   gtk_widget_class_bind_template_child (widget_class, SlStage, left);

@@ -41,8 +41,8 @@ read_examples (GPtrArray *examples, const char *path)
   g_autoptr (JsonParser) parser = json_parser_new ();
   JsonArray *array;
 
-  if (!json_parser_load_from_file (parser, path, NULL)
-      || !JSON_NODE_HOLDS_ARRAY (json_parser_get_root (parser)))
+  if (!json_parser_load_from_file (parser, path, NULL) ||
+      !JSON_NODE_HOLDS_ARRAY (json_parser_get_root (parser)))
     return;
   array = json_node_get_array (json_parser_get_root (parser));
   for (guint i = 0; i < json_array_get_length (array); i++) {

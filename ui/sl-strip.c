@@ -78,8 +78,8 @@ bind_cb (SlStrip *self, GtkListItem *item)
   GdkTexture *thumbnail = sl_result_get_thumbnail (result);
   g_autofree char *summary = sl_recipe_dup_summary (recipe);
   g_autofree char *tip = g_strdup_printf ("%s\n%s", recipe->prompt, summary);
-  const int width
-      = 72 * gdk_texture_get_width (thumbnail) / MAX (1, gdk_texture_get_height (thumbnail));
+  const int width =
+      72 * gdk_texture_get_width (thumbnail) / MAX (1, gdk_texture_get_height (thumbnail));
 
   gtk_picture_set_paintable (GTK_PICTURE (picture), GDK_PAINTABLE (thumbnail));
   gtk_picture_set_alternative_text (GTK_PICTURE (picture), tip);
@@ -162,8 +162,8 @@ sl_strip_class_init (SlStripClass *klass)
   object_class->get_property = sl_strip_get_property;
 
   props[PROP_SESSION] = g_param_spec_object ("session", NULL, NULL, SL_TYPE_SESSION, flags);
-  props[PROP_SELECTED] = g_param_spec_object ("selected", NULL, NULL, SL_TYPE_RESULT,
-                                              flags | G_PARAM_EXPLICIT_NOTIFY);
+  props[PROP_SELECTED] =
+      g_param_spec_object ("selected", NULL, NULL, SL_TYPE_RESULT, flags | G_PARAM_EXPLICIT_NOTIFY);
   g_object_class_install_properties (object_class, N_PROPS, props);
 
   gtk_widget_class_set_template_from_resource (widget_class,

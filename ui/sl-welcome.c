@@ -59,9 +59,9 @@ is_chinese (const char *text)
 static void
 add_examples (SlWelcome *self, GPtrArray *recipes)
 {
-  const gboolean chinese = g_str_has_prefix (pango_language_to_string (gtk_get_default_language ()),
-                                             "zh")
-                           || g_str_has_prefix (g_get_language_names ()[0], "zh");
+  const gboolean chinese =
+      g_str_has_prefix (pango_language_to_string (gtk_get_default_language ()), "zh") ||
+      g_str_has_prefix (g_get_language_names ()[0], "zh");
   guint own = 0, other = 0;
 
   for (guint i = 0; i < recipes->len && own + other < N_EXAMPLES; i++) {

@@ -18,15 +18,15 @@ offer_response_cb (SlWindow *self, const char *response, GtkWidget *dialog)
 void
 sl_window_offer_settings (SlWindow *self, const SlRecipe *recipe)
 {
-  GtkWidget *dialog = adw_message_dialog_new (GTK_WINDOW (self), _("Use These Settings?"), NULL);
+  GtkWidget *dialog = adw_message_dialog_new (GTK_WINDOW (self), _ ("Use These Settings?"), NULL);
   g_autofree char *summary = sl_recipe_dup_summary (recipe), *prompt = NULL, *body = NULL;
 
   prompt = g_utf8_strlen (recipe->prompt, -1) > 400 ? g_utf8_substring (recipe->prompt, 0, 400)
                                                     : g_strdup (recipe->prompt);
   body = g_strdup_printf ("%s\n\n%s", prompt, summary);
   adw_message_dialog_set_body (ADW_MESSAGE_DIALOG (dialog), body);
-  adw_message_dialog_add_responses (ADW_MESSAGE_DIALOG (dialog), "cancel", _("_Cancel"), "use",
-                                    _("_Use Settings"), NULL);
+  adw_message_dialog_add_responses (ADW_MESSAGE_DIALOG (dialog), "cancel", _ ("_Cancel"), "use",
+                                    _ ("_Use Settings"), NULL);
   adw_message_dialog_set_response_appearance (ADW_MESSAGE_DIALOG (dialog), "use",
                                               ADW_RESPONSE_SUGGESTED);
   adw_message_dialog_set_default_response (ADW_MESSAGE_DIALOG (dialog), "use");
@@ -69,7 +69,7 @@ sl_window_show_error_details (SlWindow *self)
   if (!sl_session_get_error (self->session))
     return;
   details = dup_details (self);
-  dialog = adw_message_dialog_new (GTK_WINDOW (self), _("Something Went Wrong"), NULL);
+  dialog = adw_message_dialog_new (GTK_WINDOW (self), _ ("Something Went Wrong"), NULL);
   label = gtk_label_new (details);
   gtk_label_set_wrap (GTK_LABEL (label), TRUE);
   gtk_label_set_wrap_mode (GTK_LABEL (label), PANGO_WRAP_WORD_CHAR);
@@ -78,8 +78,8 @@ sl_window_show_error_details (SlWindow *self)
   gtk_label_set_max_width_chars (GTK_LABEL (label), 60);
   gtk_widget_add_css_class (label, "details");
   adw_message_dialog_set_extra_child (ADW_MESSAGE_DIALOG (dialog), label);
-  adw_message_dialog_add_responses (ADW_MESSAGE_DIALOG (dialog), "copy", _("_Copy Details"),
-                                    "close", _("_Close"), NULL);
+  adw_message_dialog_add_responses (ADW_MESSAGE_DIALOG (dialog), "copy", _ ("_Copy Details"),
+                                    "close", _ ("_Close"), NULL);
   adw_message_dialog_set_default_response (ADW_MESSAGE_DIALOG (dialog), "close");
   adw_message_dialog_set_close_response (ADW_MESSAGE_DIALOG (dialog), "close");
   g_signal_connect_object (dialog, "response", G_CALLBACK (details_response_cb), label, 0);

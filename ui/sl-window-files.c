@@ -32,8 +32,7 @@ read_cb (GObject *object, GAsyncResult *result, gpointer data)
 {
   g_autoptr (SlWindow) self = data;
   GError *error = NULL;
-  g_autoptr (SlRecipe) recipe
-      = sl_session_read_finish (SL_SESSION (object), result, &error);
+  g_autoptr (SlRecipe) recipe = sl_session_read_finish (SL_SESSION (object), result, &error);
 
   if (!gtk_widget_get_root (GTK_WIDGET (self)) || !self->session)
     g_clear_error (&error);
@@ -156,14 +155,14 @@ open_action (GtkWidget *widget, const char *name, GVariant *parameter)
   GtkFileChooser *chooser;
 
   if (g_str_equal (name, "win.open-model-folder")) {
-    choose (self, _("Open Model Folder"), GTK_FILE_CHOOSER_ACTION_SELECT_FOLDER, load_chosen);
+    choose (self, _ ("Open Model Folder"), GTK_FILE_CHOOSER_ACTION_SELECT_FOLDER, load_chosen);
   } else if (g_str_equal (name, "win.open-model-file")) {
-    chooser = choose (self, _("Open Model File"), GTK_FILE_CHOOSER_ACTION_OPEN, load_chosen);
-    add_filter (chooser, _("Models"), models);
+    chooser = choose (self, _ ("Open Model File"), GTK_FILE_CHOOSER_ACTION_OPEN, load_chosen);
+    add_filter (chooser, _ ("Models"), models);
   } else {
-    chooser = choose (self, _("Open Picture’s Settings"), GTK_FILE_CHOOSER_ACTION_OPEN,
-                      sl_window_open);
-    add_filter (chooser, _("PNG Pictures"), pictures);
+    chooser =
+        choose (self, _ ("Open Picture’s Settings"), GTK_FILE_CHOOSER_ACTION_OPEN, sl_window_open);
+    add_filter (chooser, _ ("PNG Pictures"), pictures);
   }
   gtk_native_dialog_show (GTK_NATIVE_DIALOG (self->chooser));
 }
@@ -195,9 +194,9 @@ saved_cb (GObject *object, GAsyncResult *result, gpointer data)
   if (!self->session)
     return;
   /* Translators: the name of a file. */
-  title = g_strdup_printf (_("Saved as “%s”"), name);
+  title = g_strdup_printf (_ ("Saved as “%s”"), name);
   toast = adw_toast_new (title);
-  adw_toast_set_button_label (toast, _("_Open"));
+  adw_toast_set_button_label (toast, _ ("_Open"));
   adw_toast_set_action_name (toast, "win.show-file");
   adw_toast_set_action_target (toast, "s", uri);
   adw_toast_overlay_add_toast (self->toasts, toast);
@@ -239,7 +238,7 @@ save_action (GtkWidget *widget, const char *name, GVariant *parameter)
   folder = *uri ? g_file_new_for_uri (uri)
                 : g_file_new_for_path (pictures ? pictures : g_get_home_dir ());
   file_name = sl_recipe_dup_file_name (sl_result_get_recipe (shown));
-  chooser = choose (self, _("Save Picture"), GTK_FILE_CHOOSER_ACTION_SAVE, sl_window_save);
+  chooser = choose (self, _ ("Save Picture"), GTK_FILE_CHOOSER_ACTION_SAVE, sl_window_save);
   gtk_file_chooser_set_current_folder (chooser, folder, NULL);
   gtk_file_chooser_set_current_name (chooser, file_name);
   gtk_native_dialog_show (GTK_NATIVE_DIALOG (self->chooser));

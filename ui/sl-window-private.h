@@ -15,6 +15,7 @@ struct _SlWindow {
   AdwHeaderBar *header;
   AdwWindowTitle *title;
   GtkButton *generate;
+  GtkButton *copy;
   GtkInfoBar *error_bar;
   GtkLabel *error_label;
   AdwToastOverlay *toasts;
@@ -28,6 +29,7 @@ struct _SlWindow {
   GtkFileChooserNative *chooser; /* the one that is open, if any */
   gboolean follow;               /* the newest picture is shown as it comes */
   gboolean selecting;            /* the selection changes by us, not by hand */
+  guint n_before;                /* pictures when the run began */
   guint inhibit;                 /* cookie; 0: none */
   gboolean sidebar_before;       /* full screen */
 };

@@ -8,6 +8,10 @@
 #define APPLY_AFTER_MS 1000
 #define NOTIFICATION "done"
 
+enum { PROP_0, PROP_SHOW_SIDEBAR, N_PROPS };
+
+static GParamSpec *props[N_PROPS];
+
 G_DEFINE_FINAL_TYPE (SlWindow, sl_window, ADW_TYPE_APPLICATION_WINDOW)
 
 SlSession *
@@ -44,11 +48,22 @@ update_actions (SlWindow *self)
 static void
 update_title (SlWindow *self)
 {
-  const gboolean alone = !adw_flap_get_reveal_flap (self->flap) || adw_flap_get_folded (self->flap);
+  const gboolean narrow = adw_flap_get_folded (self->flap);
+  const gboolean alone = narrow || !adw_flap_get_reveal_flap (self->flap);
 
-  adw_window_title_set_title (self->title, alone ? "Safelight" : "");
+  adw_window_title_set_title (self->title, alone && !narrow ? "Safelight" : "");
   gtk_widget_set_visible (GTK_WIDGET (self->generate), alone);
+  gtk_widget_set_visible (GTK_WIDGET (self->copy), !narrow); /* it is in the menu, too */
   adw_header_bar_set_show_start_title_buttons (self->header, alone);
+  /* A header bar is twice as wide as its wider side. */
+  adw_header_bar_set_decoration_layout (self->header, narrow ? ":close" : NULL);
+}
+
+static void
+sidebar_cb (SlWindow *self)
+{
+  update_title (self);
+  g_object_notify_by_pspec (G_OBJECT (self), props[PROP_SHOW_SIDEBAR]);
 }
 
 static void
@@ -76,8 +91,6 @@ selected_cb (SlWindow *self)
 static void
 result_cb (SlWindow *self, SlResult *result)
 {
-  gtk_revealer_set_reveal_child (self->strip_revealer,
-                                 !gtk_window_is_fullscreen (GTK_WINDOW (self)));
   if (self->follow || !sl_stage_get_shown (self->stage))
     show_result (self, result);
 }
@@ -86,8 +99,7 @@ result_cb (SlWindow *self, SlResult *result)
 static void
 preview_cb (SlWindow *self)
 {
-  if (self->follow && sl_session_get_preview (self->session)
-      && sl_stage_get_shown (self->stage))
+  if (self->follow && sl_session_get_preview (self->session) && sl_stage_get_shown (self->stage))
     show_result (self, NULL);
   update_actions (self);
 }
@@ -95,17 +107,19 @@ preview_cb (SlWindow *self)
 static void
 notify_done (SlWindow *self)
 {
+  GApplication *application = G_APPLICATION (gtk_window_get_application (GTK_WINDOW (self)));
   GListModel *results = sl_session_get_results (self->session);
   const guint n = g_list_model_get_n_items (results);
   g_autoptr (SlResult) last = n ? g_list_model_get_item (results, n - 1) : NULL;
-  g_autoptr (GNotification) notification = g_notification_new (_("Picture ready"));
+  g_autoptr (GNotification) notification = NULL;
 
-  if (!last || gtk_window_is_active (GTK_WINDOW (self)))
+  if (n == self->n_before || gtk_window_is_active (GTK_WINDOW (self)) ||
+      !g_application_get_dbus_connection (application))
     return;
+  notification = g_notification_new (_ ("Picture ready"));
   g_notification_set_body (notification, sl_result_get_recipe (last)->prompt);
   g_notification_set_default_action (notification, "app.activate");
-  g_application_send_notification (
-      G_APPLICATION (gtk_window_get_application (GTK_WINDOW (self))), NOTIFICATION, notification);
+  g_application_send_notification (application, NOTIFICATION, notification);
 }
 
 static void
@@ -114,10 +128,12 @@ busy_cb (SlWindow *self)
   GtkApplication *application = gtk_window_get_application (GTK_WINDOW (self));
   const gboolean busy = sl_session_get_busy (self->session);
 
+  /* Before the first preview, so that nothing moves when its picture comes. */
+  if (busy && !gtk_window_is_fullscreen (GTK_WINDOW (self)))
+    gtk_revealer_set_reveal_child (self->strip_revealer, TRUE);
   if (busy && !self->inhibit) {
-    self->inhibit
-        = gtk_application_inhibit (application, GTK_WINDOW (self),
-                                   GTK_APPLICATION_INHIBIT_SUSPEND, _("Making a picture"));
+    self->inhibit = gtk_application_inhibit (
+        application, GTK_WINDOW (self), GTK_APPLICATION_INHIBIT_SUSPEND, _ ("Making a picture"));
   } else if (!busy && self->inhibit) {
     gtk_application_uninhibit (application, self->inhibit);
     self->inhibit = 0;
@@ -141,7 +157,8 @@ active_cb (SlWindow *self)
 {
   GtkApplication *application = gtk_window_get_application (GTK_WINDOW (self));
 
-  if (application && gtk_window_is_active (GTK_WINDOW (self)))
+  if (application && gtk_window_is_active (GTK_WINDOW (self)) &&
+      g_application_get_dbus_connection (G_APPLICATION (application)))
     g_application_withdraw_notification (G_APPLICATION (application), NOTIFICATION);
 }
 
@@ -202,6 +219,7 @@ generate (SlWindow *self, gboolean keep_seed)
     gtk_widget_activate_action (GTK_WIDGET (self), "win.random-seed", NULL);
   recipe = sl_recipe_new_from_settings (self->settings);
   self->follow = TRUE;
+  self->n_before = g_list_model_get_n_items (sl_session_get_results (self->session));
   sl_session_generate (self->session, recipe, g_settings_get_int (self->settings, "count"));
 }
 
@@ -270,7 +288,7 @@ copy_action (GtkWidget *widget, const char *name, GVariant *parameter)
     return;
   content = sl_image_content_new (sl_stage_get_shown (self->stage), FALSE);
   gdk_clipboard_set_content (gtk_widget_get_clipboard (widget), content);
-  adw_toast_overlay_add_toast (self->toasts, adw_toast_new (_("Picture copied")));
+  adw_toast_overlay_add_toast (self->toasts, adw_toast_new (_ ("Picture copied")));
 }
 
 static void
@@ -410,8 +428,7 @@ sl_window_new (GtkApplication *application, SlSession *session, GSettings *setti
   update_actions (self);
   error_cb (self);
 
-  gtk_window_set_default_size (GTK_WINDOW (self),
-                               g_settings_get_int (settings, "window-width"),
+  gtk_window_set_default_size (GTK_WINDOW (self), g_settings_get_int (settings, "window-width"),
                                g_settings_get_int (settings, "window-height"));
   if (g_settings_get_boolean (settings, "maximized"))
     gtk_window_maximize (GTK_WINDOW (self));
@@ -423,6 +440,26 @@ sl_window_new (GtkApplication *application, SlSession *session, GSettings *setti
   sl_sidebar_focus_prompt (self->sidebar);
   sl_window_load_model (self, path);
   return self;
+}
+
+static void
+sl_window_set_property (GObject *object, guint id, const GValue *value, GParamSpec *pspec)
+{
+  if (id == PROP_SHOW_SIDEBAR)
+    adw_flap_set_reveal_flap (SL_WINDOW (object)->flap, g_value_get_boolean (value));
+  else
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
+}
+
+static void
+sl_window_get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
+{
+  AdwFlap *flap = SL_WINDOW (object)->flap; /* NULL while the actions are set up */
+
+  if (id == PROP_SHOW_SIDEBAR)
+    g_value_set_boolean (value, !flap || adw_flap_get_reveal_flap (flap));
+  else
+    G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
 }
 
 static void
@@ -475,9 +512,17 @@ static void
 sl_window_class_init (SlWindowClass *klass)
 {
   GtkWidgetClass *widget_class = GTK_WIDGET_CLASS (klass);
+  GObjectClass *object_class = G_OBJECT_CLASS (klass);
 
-  G_OBJECT_CLASS (klass)->dispose = sl_window_dispose;
+  object_class->dispose = sl_window_dispose;
+  object_class->set_property = sl_window_set_property;
+  object_class->get_property = sl_window_get_property;
   GTK_WINDOW_CLASS (klass)->close_request = sl_window_close_request;
+
+  props[PROP_SHOW_SIDEBAR] =
+      g_param_spec_boolean ("show-sidebar", NULL, NULL, TRUE,
+                            G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
+  g_object_class_install_properties (object_class, N_PROPS, props);
 
   g_type_ensure (SL_TYPE_SIDEBAR);
   g_type_ensure (SL_TYPE_STAGE);
@@ -489,6 +534,7 @@ sl_window_class_init (SlWindowClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlWindow, header);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, title);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, generate);
+  gtk_widget_class_bind_template_child (widget_class, SlWindow, copy);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, error_bar);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, error_label);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, toasts);
@@ -496,22 +542,20 @@ sl_window_class_init (SlWindowClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlWindow, strip_revealer);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, strip);
   gtk_widget_class_bind_template_callback (widget_class, update_title);
+  gtk_widget_class_bind_template_callback (widget_class, sidebar_cb);
   gtk_widget_class_bind_template_callback (widget_class, selected_cb);
   gtk_widget_class_bind_template_callback (widget_class, fullscreened_cb);
   gtk_widget_class_bind_template_callback (widget_class, active_cb);
   gtk_widget_class_bind_template_callback (widget_class, dismiss_error_cb);
 
   install_actions (widget_class);
+  gtk_widget_class_install_property_action (widget_class, "win.sidebar", "show-sidebar");
   sl_window_install_file_actions (widget_class);
 }
 
 static void
 sl_window_init (SlWindow *self)
 {
-  g_autoptr (GPropertyAction) sidebar = NULL;
-
   gtk_widget_init_template (GTK_WIDGET (self));
-  sidebar = g_property_action_new ("sidebar", self->flap, "reveal-flap");
-  g_action_map_add_action (G_ACTION_MAP (self), G_ACTION (sidebar));
   sl_window_add_drop_target (self);
 }

@@ -1,0 +1,506 @@
+/* tests/test-states.c - the window's states, with an engine that does as it is told. */
+#include "tests/window_fixture.h"
+
+#include <string.h>
+
+static const char *
+page (SlWindow *window)
+{
+  return sl_stage_get_page (find_type (window, SL_TYPE_STAGE));
+}
+
+static const char *
+error_of (SlWindow *window)
+{
+  return sl_session_get_error (sl_window_get_session (window));
+}
+
+static SlResult *
+shown (SlWindow *window)
+{
+  return sl_stage_get_shown (find_type (window, SL_TYPE_STAGE));
+}
+
+static void
+load (SlWindow *window, const char *path)
+{
+  gtk_widget_activate_action (GTK_WIDGET (window), "win.model", "s", path);
+}
+
+/* The open message dialog, if there is one; borrowed. */
+static AdwMessageDialog *
+find_dialog (void)
+{
+  GListModel *toplevels = gtk_window_get_toplevels ();
+
+  for (guint i = 0; i < g_list_model_get_n_items (toplevels); i++) {
+    g_autoptr (GtkWindow) toplevel = g_list_model_get_item (toplevels, i);
+
+    if (ADW_IS_MESSAGE_DIALOG (toplevel))
+      return ADW_MESSAGE_DIALOG (toplevel);
+  }
+  return NULL;
+}
+
+static void
+respond (const char *response)
+{
+  AdwMessageDialog *dialog;
+
+  g_assert_true (wait_until (find_dialog (), 5));
+  dialog = find_dialog ();
+  adw_message_dialog_response (dialog, response);
+  gtk_window_destroy (GTK_WINDOW (dialog));
+  g_assert_true (wait_until (!find_dialog (), 5));
+}
+
+static SlWindow *
+open_ready (void)
+{
+  SlWindow *window = open_window (1000, 700);
+
+  g_assert_true (wait_until (is_ready (window), 5));
+  return window;
+}
+
+static void
+test_welcome (void)
+{
+  SlWindow *window = open_ready ();
+  GtkWidget *examples = find_id (window, "examples");
+
+  g_assert_cmpstr (page (window), ==, "welcome");
+  g_assert_true (wait_until (gtk_widget_get_first_child (examples), 5));
+  g_assert_false (gtk_revealer_get_reveal_child (find_id (window, "caption_revealer")));
+  g_assert_null (error_of (window));
+  close_window (window);
+}
+
+static void
+test_example (void)
+{
+  SlWindow *window = open_ready ();
+  GtkWidget *examples = find_id (window, "examples");
+  g_autofree char *text = NULL;
+  GtkWidget *button;
+
+  g_assert_true (wait_until (gtk_widget_get_first_child (examples), 5));
+  button = find_type (gtk_widget_get_first_child (examples), GTK_TYPE_BUTTON);
+  g_signal_emit_by_name (button, "clicked");
+  g_assert_true (wait_until (count_results (window) == 1, 5));
+  g_object_get (find_id (window, "prompt"), "text", &text, NULL);
+  g_assert_cmpstr (text, ==, gtk_widget_get_tooltip_text (button));
+  g_assert_cmpstr (page (window), ==, "picture");
+  close_window (window);
+}
+
+static void
+test_no_engine (void)
+{
+  SlWindow *window;
+
+  g_setenv ("SAFELIGHT_FAKE_NO_ENGINE", "1", TRUE);
+  window = open_window (900, 600);
+  g_assert_true (
+      wait_until (sl_session_get_state (sl_window_get_session (window)) == SL_STATE_NO_ENGINE, 5));
+  g_assert_cmpstr (page (window), ==, "no-engine");
+  g_assert_nonnull (strstr (error_of (window), "driver"));
+  activate (window, "win.generate"); /* off */
+  g_assert_false (is_busy (window));
+
+  g_unsetenv ("SAFELIGHT_FAKE_NO_ENGINE");
+  activate (window, "win.restart-engine");
+  g_assert_true (wait_until (is_ready (window), 5));
+  g_assert_cmpstr (page (window), ==, "welcome");
+  close_window (window);
+}
+
+static void
+test_no_model (void)
+{
+  SlWindow *window = open_ready ();
+
+  load (window, "/nowhere/fake-broken");
+  g_assert_true (
+      wait_until (sl_session_get_state (sl_window_get_session (window)) == SL_STATE_NO_MODEL, 5));
+  g_assert_cmpstr (page (window), ==, "no-model");
+  g_assert_nonnull (strstr (error_of (window), "expected [3840, 3840]"));
+  g_assert_true (gtk_info_bar_get_revealed (find_id (window, "error_bar")));
+  g_assert_cmpstr (sl_session_get_model_path (sl_window_get_session (window)), ==, "");
+
+  activate (window, "win.starter");
+  g_assert_true (wait_until (is_ready (window), 5));
+  g_assert_cmpstr (page (window), ==, "welcome");
+  g_assert_false (gtk_info_bar_get_revealed (find_id (window, "error_bar")));
+  close_window (window);
+}
+
+static void
+test_missing_folder (void)
+{
+  SlWindow *window = open_ready ();
+
+  load (window, "/nowhere/at-all");
+  g_assert_true (wait_until (error_of (window), 5));
+  g_assert_nonnull (strstr (error_of (window), "/nowhere/at-all"));
+  close_window (window);
+}
+
+static void
+test_error_details (void)
+{
+  SlWindow *window = open_ready ();
+
+  type_prompt (window, "this shall fail");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (error_of (window), 5));
+  g_assert_true (wait_until (!is_busy (window), 5));
+  g_assert_cmpstr (page (window), ==, "welcome");
+
+  activate (window, "win.error-details");
+  respond ("copy");
+
+  type_prompt (window, "this shall work");
+  activate (window, "win.generate");
+  g_assert_null (error_of (window));
+  g_assert_true (wait_until (count_results (window) == 1, 5));
+  close_window (window);
+}
+
+static void
+test_cancel (void)
+{
+  SlWindow *window = open_ready ();
+  GtkButton *button = find_id (find_id (window, "sidebar"), "generate");
+
+  type_prompt (window, "first");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (count_results (window) == 1 && !is_busy (window), 5));
+
+  type_prompt (window, "slow");
+  activate (window, "win.generate");
+  g_assert_cmpstr (gtk_actionable_get_action_name (GTK_ACTIONABLE (button)), ==, "win.cancel");
+  g_assert_true (wait_until (sl_session_get_preview (sl_window_get_session (window)), 5));
+  activate (window, "win.escape");
+  g_assert_true (wait_until (!is_busy (window), 2));
+  g_assert_cmpstr (gtk_actionable_get_action_name (GTK_ACTIONABLE (button)), ==, "win.generate");
+  g_assert_null (error_of (window));
+  g_assert_cmpuint (count_results (window), ==, 1);
+  g_assert_nonnull (shown (window)); /* back to the finished one */
+  close_window (window);
+}
+
+static void
+test_several (void)
+{
+  SlWindow *window = open_ready ();
+  SlSession *session = sl_window_get_session (window);
+  g_autoptr (SlResult) first = NULL, second = NULL;
+  int picture = 0, n_pictures = 0;
+
+  gtk_adjustment_set_value (gtk_spin_button_get_adjustment (find_id (window, "count_spin")), 3);
+  type_prompt (window, "three of them");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (count_results (window) == 1, 5));
+  g_object_get (session, "picture", &picture, "n-pictures", &n_pictures, NULL);
+  g_assert_cmpint (picture, ==, 2);
+  g_assert_cmpint (n_pictures, ==, 3);
+  g_assert_true (wait_until (!is_busy (window), 5));
+  g_assert_cmpuint (count_results (window), ==, 3);
+
+  first = g_list_model_get_item (sl_session_get_results (session), 0);
+  second = g_list_model_get_item (sl_session_get_results (session), 1);
+  g_assert_cmpuint (sl_result_get_recipe (second)->seed, ==,
+                    sl_result_get_recipe (first)->seed + 1);
+  gtk_adjustment_set_value (gtk_spin_button_get_adjustment (find_id (window, "count_spin")), 1);
+  close_window (window);
+}
+
+/* A picture chosen by hand stays while another one is made, until one asks to watch. */
+static void
+test_choose_while_running (void)
+{
+  SlWindow *window = open_ready ();
+  SlStrip *strip = find_type (window, SL_TYPE_STRIP);
+  g_autoptr (SlResult) first = NULL;
+
+  type_prompt (window, "first");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (count_results (window) == 1 && !is_busy (window), 5));
+  first = g_list_model_get_item (sl_session_get_results (sl_window_get_session (window)), 0);
+  g_assert_true (shown (window) == first);
+
+  type_prompt (window, "slow");
+  activate (window, "win.generate");
+  g_assert_true (shown (window) == first);         /* the last picture stays ... */
+  g_assert_true (wait_until (!shown (window), 5)); /* ... until the first preview */
+  sl_strip_select (strip, first);
+  g_assert_true (shown (window) == first);
+  wait_ms (400);
+  g_assert_true (shown (window) == first);
+  activate (window, "win.follow");
+  g_assert_null (shown (window));
+  g_assert_true (wait_until (count_results (window) == 2, 5));
+  g_assert_true (shown (window) != first);
+  close_window (window);
+}
+
+static void
+test_use_settings (void)
+{
+  SlWindow *window = open_ready ();
+  g_autofree char *text = NULL;
+
+  type_prompt (window, "take me back");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (count_results (window) == 1 && !is_busy (window), 5));
+  type_prompt (window, "something else");
+  activate (window, "win.use-settings");
+  g_object_get (find_id (window, "prompt"), "text", &text, NULL);
+  g_assert_cmpstr (text, ==, "take me back");
+  g_assert_true (gtk_toggle_button_get_active (find_id (window, "seed_lock")));
+  gtk_toggle_button_set_active (find_id (window, "seed_lock"), FALSE);
+  close_window (window);
+}
+
+static void
+test_negative_prompt (void)
+{
+  SlWindow *window = open_ready ();
+  GtkRevealer *revealer = find_id (window, "negative_revealer");
+  GtkSpinButton *cfg = find_id (window, "cfg_spin");
+
+  g_assert_false (gtk_revealer_get_reveal_child (revealer));
+  gtk_spin_button_set_value (cfg, 4);
+  g_assert_true (gtk_revealer_get_reveal_child (revealer));
+  gtk_spin_button_set_value (cfg, 1);
+  g_assert_false (gtk_revealer_get_reveal_child (revealer));
+  close_window (window);
+}
+
+static void
+test_seed (void)
+{
+  SlWindow *window = open_ready ();
+  GtkEditable *seed = find_id (window, "seed");
+  g_autofree char *before = NULL;
+
+  gtk_editable_set_text (seed, "18446744073709551615");
+  g_assert_false (gtk_widget_has_css_class (GTK_WIDGET (seed), "error"));
+  gtk_editable_set_text (seed, "seven");
+  g_assert_true (gtk_widget_has_css_class (GTK_WIDGET (seed), "error"));
+  gtk_editable_set_text (seed, "7");
+  g_assert_false (gtk_widget_has_css_class (GTK_WIDGET (seed), "error"));
+  activate (window, "win.random-seed");
+  g_assert_cmpstr (gtk_editable_get_text (seed), !=, "7");
+
+  gtk_toggle_button_set_active (find_id (window, "seed_lock"), TRUE);
+  before = g_strdup (gtk_editable_get_text (seed));
+  activate (window, "win.generate");
+  g_assert_cmpstr (gtk_editable_get_text (seed), ==, before);
+  g_assert_true (wait_until (!is_busy (window), 5));
+  gtk_toggle_button_set_active (find_id (window, "seed_lock"), FALSE);
+  activate (window, "win.generate");
+  g_assert_cmpstr (gtk_editable_get_text (seed), !=, before);
+  g_assert_true (wait_until (!is_busy (window), 5));
+  close_window (window);
+}
+
+static void
+test_close_while_running (void)
+{
+  SlWindow *window = open_ready ();
+
+  type_prompt (window, "slow");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (sl_session_get_preview (sl_window_get_session (window)), 5));
+  close_window (window);
+}
+
+static void
+test_close_while_loading (void)
+{
+  SlWindow *window = open_ready ();
+
+  load (window, "/nowhere/fake-slow");
+  wait_ms (250);
+  g_assert_cmpint (sl_session_get_state (sl_window_get_session (window)), ==, SL_STATE_LOADING);
+  close_window (window);
+  /* It was not loaded, so it is not what the next start loads. */
+  window = open_ready ();
+  g_assert_null (strstr (sl_session_get_model_path (sl_window_get_session (window)), "slow"));
+  close_window (window);
+}
+
+static void
+test_generate_while_loading (void)
+{
+  SlWindow *window = open_ready ();
+
+  load (window, "/nowhere/fake-slow");
+  type_prompt (window, "patience");
+  activate (window, "win.generate");
+  g_assert_true (is_busy (window));
+  g_assert_true (wait_until (count_results (window) == 1, 8));
+  activate (window, "win.starter");
+  g_assert_true (wait_until (is_ready (window), 5));
+  close_window (window);
+}
+
+static void
+test_drop_picture (void)
+{
+  SlWindow *window = open_ready ();
+  g_autofree char *path = g_build_filename (g_get_user_cache_dir (), "dropped.png", NULL);
+  g_autoptr (GFile) file = g_file_new_for_path (path);
+  static const guchar png[] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n', 0, 0, 0, 13 };
+  g_autofree char *text = NULL;
+
+  g_mkdir_with_parents (g_get_user_cache_dir (), 0700);
+  g_assert_true (g_file_set_contents (path, (const char *) png, sizeof png, NULL));
+  sl_window_open (window, file);
+  respond ("use");
+  g_object_get (find_id (window, "prompt"), "text", &text, NULL);
+  g_assert_cmpstr (text, ==, "a lake at dusk");
+  g_assert_cmpfloat (gtk_spin_button_get_value (find_id (window, "steps_spin")), ==, 12);
+  close_window (window);
+}
+
+static void
+test_zoom (void)
+{
+  SlWindow *window = open_ready ();
+  SlCanvas *canvas = find_type (window, SL_TYPE_CANVAS);
+  double fit;
+
+  type_prompt (window, "slow");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (sl_session_get_preview (sl_window_get_session (window)), 5));
+  wait_ms (400); /* the line below and the strip have come */
+  fit = sl_canvas_get_scale (canvas);
+  g_assert_true (wait_until (count_results (window) == 1, 5));
+  wait_ms (400);
+  g_assert_cmpfloat (sl_canvas_get_scale (canvas), ==, fit); /* nothing jumped */
+
+  activate (window, "win.zoom-original");
+  g_assert_cmpfloat (sl_canvas_get_scale (canvas), ==, 1);
+  activate (window, "win.zoom-in");
+  g_assert_cmpfloat (sl_canvas_get_scale (canvas), ==, 1.25);
+  for (int i = 0; i < 12; i++)
+    activate (window, "win.zoom-in");
+  g_assert_true (sl_canvas_get_can_pan (canvas));
+  activate (window, "win.zoom-fit");
+  g_assert_cmpfloat (sl_canvas_get_scale (canvas), ==, fit);
+  g_assert_false (sl_canvas_get_can_pan (canvas));
+  close_window (window);
+}
+
+static gboolean
+is_unnamed (GtkWidget *widget, gconstpointer data)
+{
+  const gboolean button = GTK_IS_BUTTON (widget) || GTK_IS_MENU_BUTTON (widget);
+  const char *label = GTK_IS_BUTTON (widget) ? gtk_button_get_label (GTK_BUTTON (widget)) : NULL;
+  GtkWidget *parent = gtk_widget_get_parent (widget);
+
+  if (!gtk_widget_get_visible (widget) || GTK_IS_WINDOW_CONTROLS (widget) ||
+      (parent && (GTK_IS_WINDOW_CONTROLS (parent) || GTK_IS_MENU_BUTTON (parent) ||
+                  GTK_IS_SPIN_BUTTON (parent) || GTK_IS_INFO_BAR (parent))))
+    return FALSE;
+  if (!button && !GTK_IS_SPIN_BUTTON (widget) && !GTK_IS_TEXT_VIEW (widget) &&
+      !GTK_IS_PROGRESS_BAR (widget) && !SL_IS_CANVAS (widget))
+    return FALSE;
+  if (GTK_IS_MENU_BUTTON (widget))
+    label = gtk_menu_button_get_label (GTK_MENU_BUTTON (widget));
+  if (label && *label)
+    return FALSE;
+  if (GTK_IS_BUTTON (widget) && GTK_IS_LABEL (gtk_button_get_child (GTK_BUTTON (widget))))
+    return FALSE;
+  if (gtk_test_accessible_has_property (GTK_ACCESSIBLE (widget), GTK_ACCESSIBLE_PROPERTY_LABEL) ||
+      gtk_test_accessible_has_relation (GTK_ACCESSIBLE (widget),
+                                        GTK_ACCESSIBLE_RELATION_LABELLED_BY))
+    return FALSE;
+  g_test_message ("without a name: %s %s", G_OBJECT_TYPE_NAME (widget),
+                  gtk_buildable_get_buildable_id (GTK_BUILDABLE (widget)));
+  return TRUE;
+}
+
+static void
+test_names (void)
+{
+  SlWindow *window = open_ready ();
+
+  type_prompt (window, "a picture");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (count_results (window) == 1 && !is_busy (window), 5));
+  g_assert_null (find_widget (GTK_WIDGET (window), is_unnamed, NULL));
+  gtk_test_accessible_assert_role (GTK_ACCESSIBLE (find_type (window, SL_TYPE_CANVAS)),
+                                   GTK_ACCESSIBLE_ROLE_IMG);
+  gtk_test_accessible_assert_property (GTK_ACCESSIBLE (find_type (window, SL_TYPE_CANVAS)),
+                                       GTK_ACCESSIBLE_PROPERTY_LABEL, "a picture");
+  close_window (window);
+}
+
+static void
+test_narrow (void)
+{
+  SlWindow *window = open_window (360, 600);
+  AdwFlap *flap = find_id (window, "flap");
+
+  g_assert_true (wait_until (is_ready (window), 5));
+  wait_ms (300);
+  for (GtkWidget *w = find_type (window, SL_TYPE_STAGE); w; w = gtk_widget_get_parent (w)) {
+    int minimum;
+
+    gtk_widget_measure (w, GTK_ORIENTATION_HORIZONTAL, -1, &minimum, NULL, NULL, NULL);
+    g_test_message ("%s needs %d", G_OBJECT_TYPE_NAME (w), minimum);
+  }
+  g_assert_cmpint (gtk_widget_get_width (GTK_WIDGET (window)), <=, 360);
+  g_assert_true (adw_flap_get_folded (flap));
+  close_window (window);
+}
+
+/* A hundred previews a second: each may come, none may pile up. */
+static void
+test_many_previews (void)
+{
+  SlWindow *window = open_ready ();
+
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 100);
+  type_prompt (window, "quick");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (!is_busy (window), 10));
+  g_assert_cmpuint (count_results (window), ==, 1);
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 8);
+  close_window (window);
+}
+
+int
+main (int argc, char **argv)
+{
+  setlocale (LC_ALL, "C.UTF-8");
+  isolate_folders ();
+  g_test_init (&argc, &argv, NULL);
+  g_setenv ("SAFELIGHT_STARTER", "/nowhere/fake-starter", TRUE);
+
+  g_test_add_func ("/states/welcome", test_welcome);
+  g_test_add_func ("/states/example", test_example);
+  g_test_add_func ("/states/no-engine", test_no_engine);
+  g_test_add_func ("/states/no-model", test_no_model);
+  g_test_add_func ("/states/missing-folder", test_missing_folder);
+  g_test_add_func ("/states/error-details", test_error_details);
+  g_test_add_func ("/states/cancel", test_cancel);
+  g_test_add_func ("/states/several", test_several);
+  g_test_add_func ("/states/choose-while-running", test_choose_while_running);
+  g_test_add_func ("/states/use-settings", test_use_settings);
+  g_test_add_func ("/states/negative-prompt", test_negative_prompt);
+  g_test_add_func ("/states/seed", test_seed);
+  g_test_add_func ("/states/close-while-running", test_close_while_running);
+  g_test_add_func ("/states/close-while-loading", test_close_while_loading);
+  g_test_add_func ("/states/generate-while-loading", test_generate_while_loading);
+  g_test_add_func ("/states/drop-picture", test_drop_picture);
+  g_test_add_func ("/states/zoom", test_zoom);
+  g_test_add_func ("/states/names", test_names);
+  g_test_add_func ("/states/narrow", test_narrow);
+  g_test_add_func ("/states/many-previews", test_many_previews);
+  return run_in_application (g_test_run);
+}
