@@ -44,7 +44,7 @@ sources () { # the files of the work tree that match, ignored ones left out; NUL
 
 formatted () {
   sources '*.c' '*.h' '*.cu' '*.cuh' | xargs -0 -r clang-format-14 --dry-run -Werror 2>&1 |
-    sed -n 's/:[0-9]*: error: .*//p' | uniq | tee "$tmp/unformatted"
+    sed -n 's/:[0-9]*:[0-9]*: error: .*//p' | uniq | tee "$tmp/unformatted"
   [ ! -s "$tmp/unformatted" ]
 }
 
