@@ -231,6 +231,18 @@ pack_panels (const void *data, int64_t first, int64_t end, float *scratch)
     pack_panel (data, p);
 }
 
+/* Asks for what a tile reads that the one before did not: of a convolution, its lowest row. */
+static void
+prefetch_tile (const struct krn_tile_rows *rows, const struct pass *pass)
+{
+  enum { LINE = 16 }; /* floats in a cache line */
+  const int last = pass->taps - 1;
+
+  for (int i = 0; i < KRN_TILE_ROWS; i++)
+    for (int64_t c = 0; c < pass->c; c += LINE)
+      __builtin_prefetch (rows->a[last][i] + c);
+}
+
 static void
 run_block (const struct pass *pass, int64_t block, int64_t group)
 {
@@ -252,8 +264,11 @@ run_block (const struct pass *pass, int64_t block, int64_t group)
     const int64_t n = pass->n0 + p * KRN_TILE_COLS;
     const int cols = (int) least (KRN_TILE_COLS, gemm->n - n);
 
-    for (int t = 0; t < tiles; t++)
+    for (int t = 0; t < tiles; t++) {
+      if (p == p0 && t + 1 < tiles)
+        prefetch_tile (&rows[t + 1], pass);
       krn_cpu_tile (&rows[t], panel, pass->taps, pass->c, n, cols);
+    }
   }
 }
 
