@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PO = ROOT / "resources" / "po"
 KEYWORDS = ["_", "N_", "C_:1c,2", "NC_:1c,2", "ngettext:1,2", "g_dngettext:2,3"]
 MARKED = {
-    ".c": re.compile(r"\b(?:N?C?_|ngettext|g_dngettext) \("),
+    ".c": re.compile(r"\b(?:N?C?_|ngettext|g_dngettext) ?\("),
     ".ui": re.compile(r'translatable="(?:yes|true|1)"'),
 }
 
