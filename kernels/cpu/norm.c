@@ -3,32 +3,47 @@
 
 #include <math.h>
 
+enum { RUN = 256 }; /* elements summed in float32; the runs are summed in float64 */
+
+/* The mean of (x - centre)^2. */
 static float
-sum_of_squares (const float *x, int64_t n, float mean)
+mean_square (const float *x, int64_t n, float centre)
 {
-  float sum = 0.f;
+  double total = 0.;
+
+  for (int64_t first = 0; first < n; first += RUN) {
+    const int64_t end = first + RUN < n ? first + RUN : n;
+    float sum = 0.f;
 
 #pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; i++)
-    sum += (x[i] - mean) * (x[i] - mean);
-  return sum;
+    for (int64_t i = first; i < end; i++)
+      sum += (x[i] - centre) * (x[i] - centre);
+    total += (double) sum;
+  }
+  return (float) (total / (double) n);
 }
 
 static float
 row_mean (const float *x, int64_t n)
 {
-  float sum = 0.f;
+  double total = 0.;
+
+  for (int64_t first = 0; first < n; first += RUN) {
+    const int64_t end = first + RUN < n ? first + RUN : n;
+    float sum = 0.f;
 
 #pragma omp simd reduction(+ : sum)
-  for (int64_t i = 0; i < n; i++)
-    sum += x[i];
-  return sum / (float) n;
+    for (int64_t i = first; i < end; i++)
+      sum += x[i];
+    total += (double) sum;
+  }
+  return (float) (total / (double) n);
 }
 
 static float
 rms_factor (const float *x, int64_t n, float eps)
 {
-  return 1.f / sqrtf (sum_of_squares (x, n, 0.f) / (float) n + eps);
+  return 1.f / sqrtf (mean_square (x, n, 0.f) + eps);
 }
 
 static void
@@ -80,7 +95,7 @@ static void
 layer_norm_row (float *y, const float *x, const float *scale, int64_t n, float eps)
 {
   const float mean = row_mean (x, n);
-  const float factor = 1.f / sqrtf (sum_of_squares (x, n, mean) / (float) n + eps);
+  const float factor = 1.f / sqrtf (mean_square (x, n, mean) + eps);
 
   if (scale)
 #pragma omp simd
