@@ -221,6 +221,19 @@ attention_fits (const struct attention *self)
          (!args->causal || rows == kv_rows);
 }
 
+/* How many tiles the queries of a run are cut into, so that a few tasks come out even: nine tasks
+ * of two threads would take as long as ten. */
+static int64_t
+tiles_of (int64_t tokens, int64_t heads, int threads)
+{
+  const int64_t fewest = (tokens + QUERIES - 1) / QUERIES;
+
+  for (int64_t tiles = fewest; tiles < fewest + threads; tiles++)
+    if (tiles * heads % threads == 0 && tiles * KRN_TILE_ROWS <= tokens)
+      return tiles;
+  return fewest;
+}
+
 krn_status
 krn_cpu_attention (krn_stream *stream, krn_tensor o, krn_tensor q, krn_tensor k, krn_tensor v,
                    const struct krn_attention *args)
@@ -232,9 +245,8 @@ krn_cpu_attention (krn_stream *stream, krn_tensor o, krn_tensor q, krn_tensor k,
 
   self.tokens = krn_rows (q) / args->batch;
   self.keys = krn_rows (k) / args->batch;
-  self.tiles = (self.tokens + QUERIES - 1) / QUERIES;
+  self.tiles = tiles_of (self.tokens, (int64_t) args->batch * args->q_heads, stream->threads);
   self.per_tile = (self.tokens + self.tiles - 1) / self.tiles;
-  self.per_tile = (self.per_tile + KRN_TILE_ROWS - 1) / KRN_TILE_ROWS * KRN_TILE_ROWS;
   krn_team_run (stream->team, args->batch * args->q_heads * self.tiles, 1, attend_parts, &self);
   return KRN_OK;
 }
