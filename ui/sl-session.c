@@ -5,8 +5,6 @@
 #include "ui/sl-resample.h"
 #include "ui/sl-session-private.h"
 
-#include <glib/gi18n.h>
-
 #define THUMBNAIL_HEIGHT 160
 
 struct _SlSession {
@@ -74,26 +72,6 @@ static GParamSpec *props[N_PROPS];
 static guint signals[N_SIGNALS];
 
 G_DEFINE_FINAL_TYPE (SlSession, sl_session, G_TYPE_OBJECT)
-
-GType
-sl_state_get_type (void)
-{
-  static gsize type = 0;
-
-  if (g_once_init_enter (&type)) {
-    static const GEnumValue values[] = {
-      { SL_STATE_STARTING, "SL_STATE_STARTING", "starting" },
-      { SL_STATE_NO_ENGINE, "SL_STATE_NO_ENGINE", "no-engine" },
-      { SL_STATE_NO_MODEL, "SL_STATE_NO_MODEL", "no-model" },
-      { SL_STATE_LOADING, "SL_STATE_LOADING", "loading" },
-      { SL_STATE_READY, "SL_STATE_READY", "ready" },
-      { 0 },
-    };
-
-    g_once_init_leave (&type, g_enum_register_static ("SlState", values));
-  }
-  return type;
-}
 
 static void
 notify (SlSession *self, int prop)
@@ -179,26 +157,6 @@ job_progress_cb (eng_job *job, const struct eng_progress *progress, void *data)
   if (progress->frame)
     sl_feed_post_frame (ticket->feed, ticket->serial, progress->frame->width,
                         progress->frame->height, progress->frame->rgba);
-}
-
-SlRecipe *
-sl_session_recipe_from_params (const struct eng_params *params)
-{
-  SlRecipe *recipe = g_new0 (SlRecipe, 1);
-  const char *sampler = params->sampler ? eng_sampler_get_id (params->sampler) : NULL;
-  const char *schedule = params->schedule ? eng_schedule_get_id (params->schedule) : NULL;
-
-  recipe->prompt = g_strdup (params->prompt ? params->prompt : "");
-  recipe->negative = g_strdup (params->negative ? params->negative : "");
-  recipe->width = params->width;
-  recipe->height = params->height;
-  recipe->steps = params->steps;
-  recipe->cfg = params->cfg;
-  recipe->seed = params->seed;
-  recipe->has_seed = TRUE;
-  recipe->sampler = g_strdup (sampler ? sampler : "");
-  recipe->schedule = g_strdup (schedule ? schedule : "");
-  return recipe;
 }
 
 static GdkTexture *
@@ -570,23 +528,6 @@ sl_session_get_error (SlSession *self)
   return self->error;
 }
 
-SlRecipe *
-sl_session_dup_defaults (SlSession *self)
-{
-  const struct eng_defaults *defaults;
-  SlRecipe *recipe;
-
-  if (!self->model)
-    return NULL;
-  defaults = eng_model_info_get_defaults (self->model);
-  recipe = sl_recipe_new ();
-  recipe->width = defaults->width;
-  recipe->height = defaults->height;
-  recipe->steps = defaults->steps;
-  recipe->cfg = defaults->cfg;
-  return recipe;
-}
-
 void
 sl_session_get_size (SlSession *self, int *width, int *height)
 {
@@ -608,30 +549,16 @@ sl_session_take_error (SlSession *self, GError *error)
   g_clear_error (&error);
 }
 
-const char *
-sl_session_get_sampler (guint i, const char **id)
-{
-  const char *name = i < ENG_N_SAMPLERS ? eng_sampler_get_name (i) : NULL;
-
-  if (id)
-    *id = name && i ? eng_sampler_get_id (i) : "";
-  return name && !i ? _ ("Model’s choice") : name;
-}
-
-const char *
-sl_session_get_schedule (guint i, const char **id)
-{
-  const char *name = i < ENG_N_SCHEDULES ? eng_schedule_get_name (i) : NULL;
-
-  if (id)
-    *id = name && i ? eng_schedule_get_id (i) : "";
-  return name && !i ? _ ("Model’s choice") : name;
-}
-
 eng_engine *
 sl_session_get_engine (SlSession *self)
 {
   return self->engine;
+}
+
+eng_model_info *
+sl_session_get_model (SlSession *self)
+{
+  return self->model;
 }
 
 /* ---- The object ---- */

@@ -25,6 +25,8 @@ struct _SlStage {
   GtkButton *reuse;
   GtkBox *zoom_box;
   GtkButton *zoom;
+  GtkButton *zoom_in;
+  GtkButton *zoom_out;
 
   SlSession *session;
   SlResult *shown;  /* on the canvas; NULL: the one being made */
@@ -224,6 +226,13 @@ sl_stage_set_bare (SlStage *self, gboolean bare)
   update_caption (self);
 }
 
+void
+sl_stage_set_narrow (SlStage *self, gboolean narrow)
+{
+  gtk_widget_set_visible (GTK_WIDGET (self->zoom_in), !narrow);
+  gtk_widget_set_visible (GTK_WIDGET (self->zoom_out), !narrow);
+}
+
 static void
 example_cb (SlStage *self, const SlRecipe *recipe)
 {
@@ -303,6 +312,8 @@ sl_stage_class_init (SlStageClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlStage, reuse);
   gtk_widget_class_bind_template_child (widget_class, SlStage, zoom_box);
   gtk_widget_class_bind_template_child (widget_class, SlStage, zoom);
+  gtk_widget_class_bind_template_child (widget_class, SlStage, zoom_in);
+  gtk_widget_class_bind_template_child (widget_class, SlStage, zoom_out);
   gtk_widget_class_bind_template_callback (widget_class, scale_cb);
   gtk_widget_class_bind_template_callback (widget_class, example_cb);
   gtk_widget_class_bind_template_callback (widget_class, drag_prepare_cb);

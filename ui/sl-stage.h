@@ -1,8 +1,8 @@
 /* ui/sl-stage.h - the middle of the window: the canvas, or what stands in its place while there is
  * no picture, and the line below it that says what one sees.
  *
- * Properties: shown (SlResult: the finished picture on the canvas; NULL: the one being made),
- * bare (only the picture: full screen). */
+ * It shows a finished picture (shown) or the one being made (shown is NULL); bare is the picture
+ * alone, for the full screen. */
 #pragma once
 
 #include "ui/sl-canvas.h"
@@ -21,6 +21,8 @@ SlCanvas *sl_stage_get_canvas (SlStage *self);
 void sl_stage_set_shown (SlStage *self, SlResult *result);
 SlResult *sl_stage_get_shown (SlStage *self);
 void sl_stage_set_bare (SlStage *self, gboolean bare);
+/* There is little room: leaves out what the keyboard and the mouse wheel do as well. */
+void sl_stage_set_narrow (SlStage *self, gboolean narrow);
 /* "welcome", "picture", "no-model" or "no-engine" */
 const char *sl_stage_get_page (SlStage *self);
 

@@ -62,16 +62,22 @@ add_examples (SlWelcome *self, GPtrArray *recipes)
   const gboolean chinese =
       g_str_has_prefix (pango_language_to_string (gtk_get_default_language ()), "zh") ||
       g_str_has_prefix (g_get_language_names ()[0], "zh");
-  guint own = 0, other = 0;
+  g_autofree gboolean *taken = g_new0 (gboolean, recipes->len + 1);
+  const guint shares[] = { N_EXAMPLES - 1, 1, N_EXAMPLES }; /* own, other, what is left */
+  guint n = 0;
 
-  for (guint i = 0; i < recipes->len && own + other < N_EXAMPLES; i++) {
-    const SlRecipe *recipe = g_ptr_array_index (recipes, i);
+  for (guint pass = 0; pass < G_N_ELEMENTS (shares); pass++)
+    for (guint i = 0, from_here = 0; i < recipes->len && from_here < shares[pass]; i++) {
+      const SlRecipe *recipe = g_ptr_array_index (recipes, i);
+      const gboolean own = is_chinese (recipe->prompt) == chinese;
 
-    if (is_chinese (recipe->prompt) == chinese ? own < N_EXAMPLES - 1 : other < 1) {
-      is_chinese (recipe->prompt) == chinese ? own++ : other++;
+      if (taken[i] || n == N_EXAMPLES || (pass == 0 && !own) || (pass == 1 && own))
+        continue;
       add_example (self, recipe);
+      taken[i] = TRUE;
+      from_here++;
+      n++;
     }
-  }
 }
 
 static void

@@ -68,7 +68,7 @@ sl_window_show_error_details (SlWindow *self)
 
   if (!sl_session_get_error (self->session))
     return;
-  details = dup_details (self);
+  details = g_strchomp (dup_details (self));
   dialog = adw_message_dialog_new (GTK_WINDOW (self), _ ("Something Went Wrong"), NULL);
   label = gtk_label_new (details);
   gtk_label_set_wrap (GTK_LABEL (label), TRUE);

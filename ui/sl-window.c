@@ -53,6 +53,7 @@ update_title (SlWindow *self)
 
   adw_window_title_set_title (self->title, alone && !narrow ? "Safelight" : "");
   gtk_widget_set_visible (GTK_WIDGET (self->generate), alone);
+  sl_stage_set_narrow (self->stage, narrow);
   gtk_widget_set_visible (GTK_WIDGET (self->copy), !narrow); /* it is in the menu, too */
   adw_header_bar_set_show_start_title_buttons (self->header, alone);
   /* A header bar is twice as wide as its wider side. */
@@ -149,6 +150,9 @@ busy_cb (SlWindow *self)
   }
   if (!busy && !sl_session_get_error (self->session))
     notify_done (self);
+  gtk_button_set_label (self->generate, busy ? _ ("_Cancel") : _ ("_Generate"));
+  gtk_actionable_set_action_name (GTK_ACTIONABLE (self->generate),
+                                  busy ? "win.cancel" : "win.generate");
   update_actions (self);
 }
 
