@@ -4,8 +4,8 @@
 
 enum { BLOCK_TILES = 16 }; /* tiles that share a panel while it is in the L2 cache */
 
-/* The tile for nv vectors of columns; inlined, so that nv is a constant and acc lies in registers.
- */
+/* The tile for nv vectors of columns.  Inlined, so that nv is a constant and acc lies in
+ * registers. */
 static inline __attribute__ ((always_inline)) void
 tile (const struct krn_tile_rows *rows, const float *panel, int taps, int64_t channels,
       int64_t first, const int nv)
