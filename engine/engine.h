@@ -80,8 +80,9 @@ eng_model_info *eng_model_inspect (const char *path, GError **error);
 eng_model_info *eng_model_info_ref (eng_model_info *info);
 void eng_model_info_unref (eng_model_info *info);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_model_info, eng_model_info_unref)
-const char *eng_model_info_get_path (const eng_model_info *info);   /* as given, absolute */
-const char *eng_model_info_get_name (const eng_model_info *info);   /* file or folder name */
+const char *eng_model_info_get_path (const eng_model_info *info); /* as given, absolute */
+const char *eng_model_info_get_name (
+    const eng_model_info *info); /* short; a file's or folder's name, if nothing better is known */
 const char *eng_model_info_get_family (const eng_model_info *info); /* "Z-Image" */
 const char *
 eng_model_info_get_hash (const eng_model_info *info); /* 10 hex digits; see the README */
@@ -109,14 +110,14 @@ const char *eng_engine_get_device_reason (const eng_engine *engine);
 struct eng_load_observer { /* every member may be NULL; called on the engine's thread */
   void (*progress) (double fraction, void *data);
   /* Exactly once.  info is NULL when error is set; the earlier model is then gone, too, unless the
-   * path could not be read at all. */
+   * path could not be read at all or the load was superseded before it began. */
   void (*done) (eng_model_info *info, const GError *error, void *data);
   void *data;
 };
 
 /* Replaces the model.  A load that has not begun is superseded by a later one (done gets
  * ENG_ERROR_CANCELLED); a load that runs is cancelled by it.  Jobs submitted later use the new
- * model. */
+ * model and no other: when it cannot be had, a job that waited for it gets ENG_ERROR_MODEL. */
 void eng_engine_load (eng_engine *engine, const char *path,
                       const struct eng_load_observer *observer);
 
@@ -178,7 +179,8 @@ eng_job *eng_engine_submit (eng_engine *engine, const struct eng_params *params,
 eng_job *eng_job_ref (eng_job *job);
 void eng_job_unref (eng_job *job);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_job, eng_job_unref)
-/* Any thread, any time; done gets ENG_ERROR_CANCELLED soon (between two operations). */
+/* Any thread, any time; done gets ENG_ERROR_CANCELLED soon (between two operations), for a job that
+ * waits when its turn comes. */
 void eng_job_cancel (eng_job *job);
 
 /* ---- Pictures ---- */
@@ -215,8 +217,8 @@ gboolean eng_image_save_png (const eng_image *image, const char *path, enum eng_
 /* PNG in memory, for the clipboard and for dragging. */
 GBytes *eng_image_to_png (const eng_image *image, enum eng_save_flags flags, GError **error);
 
-/* Writes the picture's timeline: "timings" as {"seconds", "spans": [...]}, "trace" for Chrome's
- * tracing page.  Any thread; blocking. */
+/* Writes the picture's timeline: "timings" as {"total_ms", "stages": [...], "spans": [...]},
+ * "trace" for Chrome's tracing page (engine/timeline.h has both in full).  Any thread; blocking. */
 enum eng_timeline_format { ENG_TIMELINE_TIMINGS, ENG_TIMELINE_TRACE };
 gboolean eng_image_save_timeline (const eng_image *image, const char *path,
                                   enum eng_timeline_format format, GError **error);

@@ -279,6 +279,18 @@ eng_model_info_get_shift (const eng_model_info *info, int width, int height)
   return eng_schedule_config_get_shift (&info->schedule, tokens);
 }
 
+/* Where a folder says what it was loaded from (diffusers' _name_or_path), its last part: folders
+ * are often called "model" or by a hash. */
+static char *
+dup_name (const eng_model_info *info)
+{
+  g_autofree char *path = existing_file (info->path, "model_index.json", NULL);
+  g_autoptr (JsonObject) index = path ? eng_json_read_object (path, NULL) : NULL;
+  const char *name = index ? eng_json_get_string (index, "_name_or_path", NULL) : NULL;
+
+  return g_path_get_basename (name && *name ? name : info->path);
+}
+
 eng_model_info *
 eng_model_inspect (const char *path, GError **error)
 {
@@ -286,7 +298,7 @@ eng_model_inspect (const char *path, GError **error)
 
   g_atomic_ref_count_init (&info->refs);
   info->path = g_canonicalize_filename (path, NULL);
-  info->name = g_path_get_basename (info->path);
+  info->name = dup_name (info);
   if (!g_file_test (info->path, G_FILE_TEST_EXISTS)) {
     g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "“%s” does not exist", info->path);
     return NULL;

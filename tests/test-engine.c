@@ -393,6 +393,22 @@ copy_file (const char *from, const char *folder, const char *name)
   g_assert_no_error (error);
 }
 
+/* A folder's own word for its name counts more than what the folder is called. */
+static void
+test_name (void)
+{
+  g_autofree char *tiny = tiny_path ();
+  g_autofree char *folder = g_dir_make_tmp ("safelight-XXXXXX", NULL);
+  g_autoptr (GError) error = NULL;
+
+  copy_tree (tiny, folder);
+  write_text (folder, "model_index.json", "{\"_name_or_path\": \"somebody/kites-turbo\"}");
+  g_autoptr (eng_model_info) info = eng_model_inspect (folder, &error);
+  g_assert_no_error (error);
+  g_assert_cmpstr (eng_model_info_get_name (info), ==, "kites-turbo");
+  remove_tree (folder);
+}
+
 /* Single files in the folders of ComfyUI: the parts are found by their tensors, whatever their
  * names. */
 static void
@@ -448,6 +464,7 @@ main (int argc, char **argv)
   g_test_add_func ("/engine/model-deleted-while-loading", test_model_deleted_while_loading);
   g_test_add_func ("/engine/load-supersedes", test_load_supersedes);
   g_test_add_func ("/engine/inspect", test_inspect);
+  g_test_add_func ("/engine/name", test_name);
   g_test_add_func ("/engine/inspect-single-file", test_inspect_single_file);
   return g_test_run ();
 }
