@@ -20,21 +20,25 @@ tile (const struct krn_tile_rows *rows, const float *panel, int taps, int64_t ch
 
   panel += KRN_TILE_COLS;
   for (int t = 0; t < taps; t++) {
-    const float *const *a = rows->a[t];
-    const float *a0 = a[0], *a1 = a[1], *a2 = a[2], *a3 = a[3], *a4 = a[4], *a5 = a[5];
+    const float *a[KRN_TILE_ROWS];
 
-    for (int64_t c = 0; c < channels; c++, panel += KRN_TILE_COLS)
+#pragma GCC unroll 8
+    for (int i = 0; i < KRN_TILE_ROWS; i++)
+      a[i] = rows->a[t][i];
+
+    /* Row by row: the other way round keeps six inputs in registers, which AVX2 has not. */
+    for (int64_t c = 0; c < channels; c++, panel += KRN_TILE_COLS) {
+      krn_vector w[KRN_TILE_VECTORS];
+
 #pragma GCC unroll 4
-      for (int v = 0; v < nv; v++) {
-        const krn_vector w = *(const krn_vector *) (panel + v * KRN_VECTOR);
-
-        acc[0][v] += a0[c] * w;
-        acc[1][v] += a1[c] * w;
-        acc[2][v] += a2[c] * w;
-        acc[3][v] += a3[c] * w;
-        acc[4][v] += a4[c] * w;
-        acc[5][v] += a5[c] * w;
-      }
+      for (int v = 0; v < nv; v++)
+        w[v] = *(const krn_vector *) (panel + v * KRN_VECTOR);
+#pragma GCC unroll 8
+      for (int i = 0; i < KRN_TILE_ROWS; i++)
+#pragma GCC unroll 4
+        for (int v = 0; v < nv; v++)
+          acc[i][v] += a[i][c] * w[v];
+    }
   }
 
   /* At the end, so that a long sum is rounded as the sum of its passes. */
