@@ -5,8 +5,9 @@
  * the kernel is 3x3, each of the four output pixels over one input pixel sees only 2x2 different
  * inputs, so that it is a 2x2 convolution with summed weights: 4/9 of the work. */
 
-enum { CONV_TAPS = 256 }; /* up to 16x16; 40 bytes each on the stack */
+enum { CONV_TAPS = 256 }; /* up to 16x16; 48 bytes each on the stack */
 
+/* Read in place of a pixel outside the picture. */
 static const float zeros[KRN_GEMM_DEPTH];
 
 struct conv {

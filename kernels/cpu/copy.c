@@ -170,7 +170,7 @@ krn_cpu_upload (krn_stream *stream, krn_tensor dst, const void *src, krn_dtype s
   if (!is_packed (dst) || !src || !converts (dst.dtype, src_dtype))
     return KRN_ERROR_SHAPE;
 
-  krn_team_run (stream->team, krn_count (dst), 16 * KRN_SERIAL, convert_elements, &self);
+  krn_team_run (stream->team, krn_count (dst), 16 * KRN_PART, convert_elements, &self);
   return KRN_OK;
 }
 

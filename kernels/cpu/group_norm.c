@@ -164,7 +164,7 @@ krn_cpu_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w
   for (int64_t n = 0; n < x.dim[0]; n++) {
     self.y = krn_row_view (y, n * pixels, pixels);
     self.x = krn_row_view (x, n * pixels, pixels);
-    krn_team_run (stream->team, PARTS, 1 + PARTS * KRN_SERIAL / (pixels * c), add_parts, &self);
+    krn_team_run (stream->team, PARTS, 1 + PARTS * KRN_PART / (pixels * c), add_parts, &self);
     finish (&self);
     krn_for_rows (stream, pixels, c, apply_rows, &self);
   }

@@ -6,7 +6,7 @@
 #include "kernels/device.h"
 
 /* Elements of a part of an elementwise operation: a few microseconds. */
-enum { KRN_SERIAL = 8192 };
+enum { KRN_PART = 8192 };
 
 /* Puts the operations of this level into the table. */
 void krn_cpu_fill (struct krn_device *device);
@@ -44,7 +44,7 @@ krn_status krn_cpu_image_rgba (krn_stream *stream, krn_tensor rgba, krn_tensor x
 static inline void
 krn_for_rows (krn_stream *stream, int64_t rows, int64_t cols, krn_task task, const void *data)
 {
-  krn_team_run (stream->team, rows, (KRN_SERIAL + cols - 1) / cols, task, data);
+  krn_team_run (stream->team, rows, (KRN_PART + cols - 1) / cols, task, data);
 }
 
 /* The float32 row of a tensor seen as [rows, cols]. */
