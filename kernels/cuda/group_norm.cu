@@ -1,0 +1,185 @@
+/* kernels/cuda/group_norm.cu - GroupNorm over [h, w, c] and SiLU, in three kernels.
+ *
+ * First each block sums a part of the pixels for every channel, then a block for each group adds
+ * the parts up, then all is written.  The parts depend on the shape only and nothing is added
+ * atomically, so that runs are bit-equal.  Sums are relative to the group's first element, so that
+ * a mean far from 0 does not cancel the variance; in f32 within a thread, in f64 across parts. */
+#include "kernels/cuda/common.cuh"
+
+enum {
+  THREADS = 256,
+  PARTS = 1024,      /* at most, of an image's pixels */
+  SUMS = 1 << 19,    /* at most, parts times channels: 4 MiB of scratch */
+  PART_ROWS = 8,     /* pixels of a part at least */
+  CHANNELS = 1 << 13 /* at most */
+};
+
+/* Scratch of the stream. */
+struct scratch {
+  float2 sums[SUMS];         /* [parts, channels]: sum, sum of squares */
+  float2 channels[CHANNELS]; /* mean, factor */
+};
+static_assert (sizeof (struct scratch) <= KRN_CUDA_SCRATCH, "GroupNorm needs more scratch");
+
+/* One image. */
+struct image {
+  bf16 *y;
+  const bf16 *x, *w, *b;
+  struct scratch *scratch;
+  size_t pixels, c, size; /* size: channels of a group */
+  size_t y_stride, x_stride;
+  unsigned parts;
+  float eps;
+  bool silu, aligned;
+};
+
+/* A thread adds up eight channels of every deep-th pixel; then the first of them add up what the
+ * threads have. */
+static __global__ void
+sum_parts (struct image g)
+{
+  __shared__ float shared[16][THREADS];
+  const unsigned chunks = (unsigned) ((g.c + 7) / 8);
+  const unsigned wide = chunks < THREADS ? chunks : THREADS, deep = THREADS / wide;
+  const unsigned t = threadIdx.x;
+  const size_t first = blockIdx.x * g.pixels / g.parts;
+  const size_t end = (blockIdx.x + (size_t) 1) * g.pixels / g.parts;
+
+  for (unsigned chunk0 = 0; chunk0 < chunks; chunk0 += wide) {
+    const size_t col = (size_t) (chunk0 + t % wide) * 8;
+    const size_t left = col < g.c ? g.c - col : 0;
+    float origin[8], sum[16] = {};
+
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+      origin[k] = k < left ? __bfloat162float (g.x[(col + k) / g.size * g.size]) : 0.f;
+
+    if (t < wide * deep && left > 0)
+      for (size_t row = first + t / wide; row < end; row += deep) {
+        const eight e = load8 (g.x + row * g.x_stride + col, left, g.aligned);
+
+#pragma unroll
+        for (int k = 0; k < 8; k++) {
+          const float v = k < left ? e.v[k] - origin[k] : 0.f;
+
+          sum[k] += v;
+          sum[8 + k] += v * v;
+        }
+      }
+
+    __syncthreads (); /* what the last chunks left was read */
+#pragma unroll
+    for (int k = 0; k < 16; k++)
+      shared[k][t] = sum[k];
+    __syncthreads ();
+    if (t < wide)
+#pragma unroll
+      for (int k = 0; k < 8; k++) {
+        float2 total = make_float2 (0.f, 0.f);
+
+        for (unsigned d = 0; d < deep; d++) {
+          total.x += shared[k][d * wide + t];
+          total.y += shared[8 + k][d * wide + t];
+        }
+        if (k < left)
+          g.scratch->sums[blockIdx.x * g.c + col + k] = total;
+      }
+  }
+}
+
+/* One block a group. */
+static __global__ void
+finish_groups (struct image g)
+{
+  const size_t first = blockIdx.x * g.size;
+  const double n = (double) g.pixels * (double) g.size;
+  double sum = 0., squares = 0., mean, variance, factor;
+
+  for (size_t i = threadIdx.x; i < g.parts * g.size; i += blockDim.x) {
+    const float2 part = g.scratch->sums[i / g.size * g.c + first + i % g.size];
+
+    sum += part.x;
+    squares += part.y;
+  }
+  sum = block_sum (sum);
+  squares = block_sum (squares);
+
+  mean = sum / n;
+  variance = squares / n - mean * mean;
+  variance = variance < 0. ? 0. : variance; /* a NaN stays one */
+  factor = 1. / sqrt (variance + (double) g.eps);
+  mean += (double) __bfloat162float (g.x[first]);
+  for (size_t i = first + threadIdx.x; i < first + g.size; i += blockDim.x)
+    g.scratch->channels[i] =
+        make_float2 ((float) mean, (float) (factor * (double) __bfloat162float (g.w[i])));
+}
+
+static __global__ void
+apply (struct image g)
+{
+  const size_t chunks = (g.c + 7) / 8, step = (size_t) gridDim.x * blockDim.x;
+
+  for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < g.pixels * chunks;
+       i += step) {
+    const size_t row = i / chunks, col = i % chunks * 8, left = g.c - col;
+    eight e = load8 (g.x + row * g.x_stride + col, left, g.aligned);
+    const eight b = load8 (g.b + col, left, g.aligned);
+
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+      if (k < left) {
+        const float2 s = g.scratch->channels[col + k];
+
+        e.v[k] = (e.v[k] - s.x) * s.y + b.v[k];
+        if (g.silu)
+          e.v[k] = silu (e.v[k]);
+      }
+    store8 (g.y + row * g.y_stride + col, e, left, g.aligned);
+  }
+}
+
+static unsigned
+count_parts (size_t pixels, size_t c)
+{
+  size_t parts = (pixels + PART_ROWS - 1) / PART_ROWS;
+
+  parts = parts < PARTS ? parts : PARTS;
+  parts = parts < SUMS / c ? parts : SUMS / c;
+  return (unsigned) parts;
+}
+
+krn_status
+krn_cuda_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor b,
+                     int groups, float eps, bool silu)
+{
+  const int64_t c = x.dim[3];
+  struct image g = {};
+
+  if (!krn_is_tensor (x, KRN_BF16) || !krn_is_tensor (y, KRN_BF16) || !krn_same_shape (x, y) ||
+      groups <= 0 || c % groups != 0 || !krn_is_vector (w, KRN_BF16, c) ||
+      !krn_is_vector (b, KRN_BF16, c))
+    return KRN_ERROR_SHAPE;
+  if (c > CHANNELS)
+    return KRN_ERROR_UNSUPPORTED;
+
+  g.w = (const bf16 *) w.data;
+  g.b = (const bf16 *) b.data;
+  g.scratch = (struct scratch *) stream->scratch;
+  g.pixels = (size_t) (x.dim[1] * x.dim[2]);
+  g.c = (size_t) c;
+  g.size = (size_t) (c / groups);
+  g.y_stride = (size_t) y.stride;
+  g.x_stride = (size_t) x.stride;
+  g.parts = count_parts (g.pixels, g.c);
+  g.eps = eps;
+  g.silu = silu;
+  g.aligned = krn_is_aligned (x) && krn_is_aligned (y) && krn_is_aligned (b);
+  for (int64_t n = 0; n < x.dim[0]; n++) {
+    g.x = (const bf16 *) x.data + (size_t) n * g.pixels * g.x_stride;
+    g.y = (bf16 *) y.data + (size_t) n * g.pixels * g.y_stride;
+    sum_parts<<<g.parts, THREADS, 0, stream->handle>>> (g);
+    finish_groups<<<(unsigned) groups, THREADS, 0, stream->handle>>> (g);
+    apply<<<krn_blocks (g.pixels * ((g.c + 7) / 8), THREADS), THREADS, 0, stream->handle>>> (g);
+  }
+  return krn_cuda_launched ();
+}
