@@ -3,6 +3,8 @@
 #include "engine/infer.h"
 #include "engine/json.h"
 
+#include <math.h>
+
 /* Linear latent-to-RGB factors of the Flux VAE, which Z-Image shares, and the bias as a last row.
  * Numbers: ComfyUI, comfy/latent_formats.py, class Flux. */
 static const float flux_preview[17 * 3] = {
@@ -29,34 +31,52 @@ progress_cb (size_t done, size_t total, void *data)
     p->progress ((double) (p->before + done) / p->total, p->data);
 }
 
+/* Three numbers of a row of preview.json; FALSE when it holds anything else. */
+static gboolean
+read_factors (JsonNode *node, float *values)
+{
+  JsonArray *row = JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
+
+  if (!row || json_array_get_length (row) != 3)
+    return FALSE;
+  for (int i = 0; i < 3; i++) {
+    JsonNode *number = json_array_get_element (row, i);
+    const GType type = json_node_get_value_type (number);
+
+    if (type != G_TYPE_INT64 && type != G_TYPE_DOUBLE)
+      return FALSE;
+    values[i] = json_node_get_double (number);
+    if (!isfinite (values[i]))
+      return FALSE;
+  }
+  return TRUE;
+}
+
 /* preview.json: {"factors": [[r, g, b] * channels], "bias": [r, g, b]}. */
 static gboolean
 read_preview (const char *path, float *values, int channels, GError **error)
 {
   g_autoptr (JsonObject) object = eng_json_read_object (path, error);
   JsonArray *factors = object ? eng_json_get_array (object, "factors", error) : NULL;
-  double bias[3];
 
-  if (!factors || !eng_json_get_doubles (object, "bias", bias, 3, error))
+  if (!factors)
     return FALSE;
   if ((int) json_array_get_length (factors) != channels) {
     g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL, "“%s” has factors of %u channels, expected %d",
                  path, json_array_get_length (factors), channels);
     return FALSE;
   }
-  for (int c = 0; c <= channels; c++) {
-    JsonNode *node = c < channels ? json_array_get_element (factors, c) : NULL;
-    JsonArray *row = node && JSON_NODE_HOLDS_ARRAY (node) ? json_node_get_array (node) : NULL;
-
-    if (c < channels && (!row || json_array_get_length (row) != 3)) {
+  for (int c = 0; c < channels; c++)
+    if (!read_factors (json_array_get_element (factors, c), values + c * 3)) {
       g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL, "“%s”: factors[%d] is not three numbers",
                    path, c);
       return FALSE;
     }
-    for (int i = 0; i < 3; i++)
-      values[c * 3 + i] = row ? json_array_get_double_element (row, i) : bias[i];
-  }
-  return TRUE;
+  if (eng_json_has (object, "bias") &&
+      read_factors (json_object_get_member (object, "bias"), values + channels * 3))
+    return TRUE;
+  g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL, "“%s”: bias is not three numbers", path);
+  return FALSE;
 }
 
 /* Without a file of its own a 16-channel model is taken for Flux's VAE; others have no preview. */
@@ -77,12 +97,13 @@ want_preview (eng_model *model, eng_loader *loader, GError **error)
 }
 
 static gboolean
-check_widths (const eng_model *model, GError **error)
+check_sizes (const eng_model *model, GError **error)
 {
   const struct eng_z_image_sizes *sizes = eng_z_image_get_sizes (model->transformer);
   const int text = eng_qwen3_get_width (model->text);
   const int ids = eng_tokenizer_get_vocabulary_size (model->tokenizer);
   const int channels = eng_vae_get_sizes (model->vae)->latent_channels;
+  const int multiple = eng_vae_get_sizes (model->vae)->scale * sizes->patch;
   const char *path = model->info->path;
 
   if (text != sizes->caption_width)
@@ -97,6 +118,10 @@ check_widths (const eng_model *model, GError **error)
     g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
                  "“%s”: the VAE has %d latent channels, but the transformer %d", path, channels,
                  sizes->channels);
+  else if (ENG_SIZE_MULTIPLE % multiple != 0)
+    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
+                 "“%s”: a token stands for %d pixels, expected %d or a part of it", path, multiple,
+                 ENG_SIZE_MULTIPLE);
   else
     return TRUE;
   return FALSE;
@@ -149,7 +174,7 @@ describe_networks (eng_model *model, eng_loader **loaders, GError **error)
   for (guint i = 0; i < ENG_N_PARTS; i++)
     if (!describe_network (model, i, loaders[i], error))
       return FALSE;
-  return want_preview (model, loaders[ENG_PART_VAE], error) && check_widths (model, error);
+  return want_preview (model, loaders[ENG_PART_VAE], error) && check_sizes (model, error);
 }
 
 static gboolean

@@ -6,7 +6,7 @@
 
 #include <math.h>
 
-enum { MULTIPLE = 32 };
+enum { MULTIPLE = 32, MAX_BLOCKS = 1 << 10 };
 
 static gboolean
 check_sizes (const eng_z_image *model, GError **error)
@@ -89,8 +89,8 @@ read_config (eng_z_image *model, JsonObject *config, GError **error)
 
   if (!eng_json_get_int (config, "dim", 1, 1 << 16, &s->dim, error) ||
       !eng_json_get_int (config, "n_heads", 1, 1 << 10, &s->heads, error) ||
-      !eng_json_get_int (config, "n_layers", 1, 1 << 10, &s->layers, error) ||
-      !eng_json_get_int (config, "n_refiner_layers", 1, 1 << 10, &s->refiners, error) ||
+      !eng_json_get_int (config, "n_layers", 1, MAX_BLOCKS, &s->layers, error) ||
+      !eng_json_get_int (config, "n_refiner_layers", 1, MAX_BLOCKS, &s->refiners, error) ||
       !eng_json_get_int (config, "in_channels", 1, 1 << 10, &s->channels, error) ||
       !eng_json_get_int (config, "cap_feat_dim", 1, 1 << 16, &s->caption_width, error) ||
       !eng_json_get_ints (config, "axes_dims", model->axes, ENG_Z_IMAGE_AXES, error) ||
@@ -103,12 +103,15 @@ read_config (eng_z_image *model, JsonObject *config, GError **error)
   return refuse_unknown (model, config, error) && check_sizes (model, error);
 }
 
-static gboolean
-has_block (const eng_loader *loader, const char *group, int i)
+static int
+count_blocks (const eng_loader *loader, const char *group)
 {
-  g_autofree char *name = g_strdup_printf ("%s.%d.attention_norm1.weight", group, i);
+  for (int n = 0;; n++) {
+    g_autofree char *name = g_strdup_printf ("%s.%d.attention_norm1.weight", group, n);
 
-  return eng_loader_has (loader, name);
+    if (n == MAX_BLOCKS || !eng_loader_has (loader, name))
+      return n;
+  }
 }
 
 /* Dimension dim of a tensor that a file without a config must have. */
@@ -117,7 +120,7 @@ read_size (const eng_loader *loader, const char *name, int dim, int *size, GErro
 {
   const struct eng_tensor_info *t = eng_loader_lookup (loader, name);
 
-  if (!t || t->n_dims <= dim || t->dim[dim] < 1 || t->dim[dim] > 1 << 20) {
+  if (!t || t->n_dims <= dim || t->dim[dim] < 1 || t->dim[dim] > 1 << 16) {
     g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
                  t ? "%s has an impossible shape" : "%s is missing", name);
     return FALSE;
@@ -139,10 +142,13 @@ read_tensors (eng_z_image *model, const eng_loader *loader, GError **error)
       !read_size (loader, "cap_embedder.0.weight", 0, &s->caption_width, error) ||
       !read_size (loader, "layers.0.attention.q_norm.weight", 0, &s->head_dim, error))
     return FALSE;
-  while (has_block (loader, "layers", s->layers))
-    s->layers++;
-  while (has_block (loader, "noise_refiner", s->refiners))
-    s->refiners++;
+  s->layers = count_blocks (loader, "layers");
+  s->refiners = count_blocks (loader, "noise_refiner");
+  if (!s->layers || !s->refiners) {
+    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL, "%s.0.attention_norm1.weight is missing",
+                 s->layers ? "noise_refiner" : "layers");
+    return FALSE;
+  }
   if (s->dim < s->head_dim || patch_width % (s->patch * s->patch) || s->head_dim % 16) {
     g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
                  "width %d, heads of %d and patches of %d do not go together", s->dim, s->head_dim,

@@ -1,4 +1,5 @@
 /* tests/test-z-image.c - the transformer against diffusers, in float32. */
+#include "engine/latent_file.h"
 #include "engine/z_image.h"
 
 #include "tests/net.h"
@@ -259,6 +260,38 @@ test_refuses_native (void)
   eng_loader_free (loader);
 }
 
+/* The tensors that tell the sizes, and not one block. */
+static void
+test_refuses_no_blocks (void)
+{
+  static const struct {
+    const char *name;
+    int64_t dim[4];
+  } tensors[] = { { "x_embedder.weight", { 64, 64, 1, 1 } },
+                  { "cap_embedder.0.weight", { 32, 1, 1, 1 } },
+                  { "layers.0.attention.q_norm.weight", { 16, 1, 1, 1 } },
+                  { "layers.0.attention_norm1.weight", { 64, 1, 1, 1 } } };
+  g_autoptr (tmp_folder) where = tmp_folder_new ();
+  g_autofree char *path = g_build_filename (where, "native.safetensors", NULL);
+  g_autoptr (GPtrArray) file = g_ptr_array_new_with_free_func ((GDestroyNotify) eng_latent_free);
+
+  for (guint i = 0; i < G_N_ELEMENTS (tensors); i++) {
+    g_autoptr (GError) error = NULL;
+
+    g_ptr_array_add (file, eng_latent_new (tensors[i].name, -1, tensors[i].dim));
+    g_assert_true (eng_latent_write (path, file, NULL));
+    g_autoptr (eng_weights) weights = eng_weights_open (path, NULL);
+    eng_loader *loader = eng_loader_new (weights, "transformer", "");
+    g_assert_null (eng_z_image_new (NULL, loader, &error));
+    g_assert_error (error, ENG_ERROR, ENG_ERROR_MODEL);
+    if (i == 2)
+      g_assert_nonnull (strstr (error->message, "layers.0.attention_norm1.weight is missing"));
+    if (i == 3)
+      g_assert_nonnull (strstr (error->message, "noise_refiner.0.attention_norm1.weight"));
+    eng_loader_free (loader);
+  }
+}
+
 int
 main (int argc, char **argv)
 {
@@ -268,5 +301,6 @@ main (int argc, char **argv)
   g_test_add_func ("/z-image/native", test_native);
   g_test_add_func ("/z-image/refuses", test_refuses);
   g_test_add_func ("/z-image/refuses-native", test_refuses_native);
+  g_test_add_func ("/z-image/refuses-no-blocks", test_refuses_no_blocks);
   return g_test_run ();
 }
