@@ -9,11 +9,13 @@ struct eng_job {
   gatomicrefcount refs;
   struct eng_params *params; /* resolved when the model was known at submit, else as given */
   struct eng_observer observer;
+  guint load;    /* number of the load that it waits for; 0: none was on its way at submit */
   int cancelled; /* atomic */
 };
 
 struct load {
   char *path;
+  guint number; /* from 1 */
   struct eng_load_observer observer;
   int cancelled; /* atomic */
 };
@@ -34,13 +36,16 @@ struct eng_engine {
   GQueue tasks;         /* of struct task */
   struct task running;  /* borrowed: what the thread is at; both NULL when idle */
   guint loads;          /* waiting or running */
+  guint last_load;      /* number of the last one asked for */
   eng_model_info *info; /* of the loaded model, or NULL */
   gboolean quit;
 
   GRWLock tokenizer_lock;         /* writer: the engine's thread when the model changes */
   const eng_tokenizer *tokenizer; /* of the loaded model, or NULL */
 
-  eng_pipeline *pipeline; /* the engine's thread alone */
+  /* The engine's thread alone. */
+  eng_pipeline *pipeline;
+  guint loaded; /* number of the load that the model came with */
 };
 
 /* ---- Jobs ---- */
@@ -100,8 +105,10 @@ run_job (eng_engine *engine, eng_job *job, GError **error)
     g_set_error_literal (error, ENG_ERROR, ENG_ERROR_CANCELLED, "cancelled");
     return NULL;
   }
-  if (!model) {
-    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_MODEL, "no model is loaded");
+  if (!model || (job->load && job->load != engine->loaded)) {
+    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_MODEL,
+                         job->load ? "the model that this picture waited for was not loaded"
+                                   : "no model is loaded");
     return NULL;
   }
   resolved = eng_params_resolve (job->params, model->info, error);
@@ -174,7 +181,10 @@ run_load (eng_engine *engine, struct load *load, GError **error)
   g_rw_lock_writer_lock (&engine->tokenizer_lock);
   publish_model (engine);
   g_rw_lock_writer_unlock (&engine->tokenizer_lock);
-  return ok ? g_steal_pointer (&info) : NULL;
+  if (!ok)
+    return NULL;
+  engine->loaded = load->number;
+  return g_steal_pointer (&info);
 }
 
 static void
@@ -318,6 +328,7 @@ eng_engine_load (eng_engine *engine, const char *path, const struct eng_load_obs
   g_mutex_lock (&engine->mutex);
   cancel_tasks (engine, FALSE);
   engine->loads++;
+  load->number = ++engine->last_load;
   push_task (engine, (struct task){ .load = load });
   g_mutex_unlock (&engine->mutex);
 }
@@ -353,6 +364,7 @@ eng_engine_submit (eng_engine *engine, const struct eng_params *params,
     g_set_error_literal (error, ENG_ERROR, ENG_ERROR_MODEL, "no model is loaded");
   if (copy) {
     job = job_new (copy, observer);
+    job->load = engine->loads > 0 ? engine->last_load : 0;
     push_task (engine, (struct task){ .job = eng_job_ref (job) });
   }
   g_mutex_unlock (&engine->mutex);

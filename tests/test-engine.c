@@ -297,6 +297,14 @@ test_broken_models (void)
     { "vae/diffusion_pytorch_model.safetensors", "\x08", "*diffusion_pytorch_model.safetensors*" },
     { "preview.json", "{\"factors\": [[1, 2, 3]], \"bias\": [0, 0, 0]}", "*1*16*" },
     { "preview.json", "{\"factors\": 3}", "*factors*" },
+    { "preview.json",
+      "{\"factors\": [[1, 2, {}], 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16], "
+      "\"bias\": [0, 0, 0]}",
+      "*factors?0? is not three numbers" },
+    { "vae/config.json",
+      "{\"latent_channels\": 16, \"layers_per_block\": 1, \"norm_num_groups\": 1, "
+      "\"scaling_factor\": 1, \"block_out_channels\": [4, 4, 4, 4, 4]}",
+      "*stands for 32 pixels, expected 16*" },
   };
   g_autofree char *tiny = tiny_path ();
 
@@ -358,6 +366,56 @@ test_load_supersedes (void)
   g_assert_nonnull (loads[3].info);
   for (int i = 0; i < 4; i++)
     fixture_load_clear (&loads[i]);
+}
+
+/* Holds the engine's thread in a job's progress until it is let go. */
+struct gate {
+  GMutex mutex;
+  GCond cond;
+  gboolean entered, open;
+};
+
+static void
+gate_progress_cb (eng_job *job, const struct eng_progress *progress, void *data)
+{
+  struct gate *gate = data;
+
+  g_mutex_lock (&gate->mutex);
+  gate->entered = TRUE;
+  g_cond_broadcast (&gate->cond);
+  while (!gate->open)
+    g_cond_wait (&gate->cond, &gate->mutex);
+  g_mutex_unlock (&gate->mutex);
+}
+
+/* A job that waits for a model which then cannot be had is not made with another one. */
+static void
+test_load_that_a_job_waits_for_fails (void)
+{
+  g_autoptr (eng_engine) engine = tiny_engine ();
+  const struct eng_params params = small_picture ();
+  struct gate gate = { 0 };
+  const struct eng_observer holder = { gate_progress_cb, NULL, &gate };
+  g_autoptr (eng_job) held = eng_engine_submit (engine, &params, &holder, NULL);
+  struct fixture_job job = { 0 };
+  const struct eng_observer observer = { NULL, fixture_done_cb, &job };
+  struct fixture_load load;
+
+  g_mutex_lock (&gate.mutex);
+  while (!gate.entered)
+    g_cond_wait (&gate.cond, &gate.mutex);
+  fixture_load_begin (&load, engine, "/nonexistent/model");
+  g_autoptr (eng_job) waiting = eng_engine_submit (engine, &params, &observer, NULL);
+  gate.open = TRUE;
+  g_cond_broadcast (&gate.cond);
+  g_mutex_unlock (&gate.mutex);
+
+  fixture_load_wait (&load);
+  assert_works (engine); /* after the job; with the model that is still there */
+  g_assert_true (job.done);
+  g_assert_error (job.error, ENG_ERROR, ENG_ERROR_MODEL);
+  fixture_load_clear (&load);
+  g_clear_error (&job.error);
 }
 
 static void
@@ -463,6 +521,7 @@ main (int argc, char **argv)
   g_test_add_func ("/engine/broken-models", test_broken_models);
   g_test_add_func ("/engine/model-deleted-while-loading", test_model_deleted_while_loading);
   g_test_add_func ("/engine/load-supersedes", test_load_supersedes);
+  g_test_add_func ("/engine/load-that-a-job-waits-for-fails", test_load_that_a_job_waits_for_fails);
   g_test_add_func ("/engine/inspect", test_inspect);
   g_test_add_func ("/engine/name", test_name);
   g_test_add_func ("/engine/inspect-single-file", test_inspect_single_file);
