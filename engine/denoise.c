@@ -7,18 +7,33 @@
 #include "engine/sampler.h"
 #include "engine/schedule.h"
 
+#include <math.h>
 #include <string.h>
+
+/* The first noise from a file.  A value that is not finite would make every pixel so. */
+static gboolean
+read_noise (struct eng_making *p, size_t size, GError **error)
+{
+  const int64_t dim[4] = { 1, p->channels, p->h, p->w };
+  const char *path = p->params->init_latents;
+
+  if (!eng_latent_read (path, p->noise, dim, error))
+    return FALSE;
+  for (size_t i = 0; i < size; i++)
+    if (!isfinite (p->noise[i])) {
+      g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "%s: value %zu is %g, expected a finite one",
+                   path, i, p->noise[i]);
+      return FALSE;
+    }
+  return TRUE;
+}
 
 static gboolean
 draw_noise (struct eng_making *p, GError **error)
 {
   const size_t size = (size_t) p->channels * p->h * p->w;
-  const int64_t dim[4] = { 1, p->channels, p->h, p->w };
   struct eng_noise noise;
 
-  p->n_noise = 1;
-  for (guint i = 0; i < p->evaluations->len; i++)
-    p->n_noise += g_array_index (p->evaluations, struct eng_evaluation, i).uses_noise;
   p->noise = g_try_malloc_n (p->n_noise, size * sizeof (float));
   if (!p->noise) {
     g_autofree char *needed = g_format_size (p->n_noise * size * sizeof (float));
@@ -29,8 +44,7 @@ draw_noise (struct eng_making *p, GError **error)
   eng_noise_init (&noise, p->params->rng, p->params->seed);
   for (int i = 0; i < p->n_noise; i++)
     eng_noise_fill (&noise, p->noise + i * size, size);
-  return !p->params->init_latents ||
-         eng_latent_read (p->params->init_latents, p->noise, dim, error);
+  return !p->params->init_latents || read_noise (p, size, error);
 }
 
 static void
@@ -76,12 +90,14 @@ plan_evaluations (struct eng_making *p)
 
   p->n_steps = eng_schedule_fill (sigmas, &args);
   p->evaluations = eng_sampler_plan_over (p->params, sigmas, p->n_steps);
+  p->n_noise = 1;
+  for (guint i = 0; i < p->evaluations->len; i++)
+    p->n_noise += g_array_index (p->evaluations, struct eng_evaluation, i).uses_noise;
 }
 
 gboolean
 eng_denoise_prepare (struct eng_making *p, GError **error)
 {
-  plan_evaluations (p);
   if (!draw_noise (p, error))
     return FALSE;
   fill_tables (p);
@@ -189,14 +205,14 @@ dump_latent (struct eng_making *p, struct eng_run *run, const char *name, int nu
   ENG_RUN (run, download, dump->data, latent);
 }
 
-static gboolean
+/* The frame is on the host when this is done. */
+static void
 preview (const struct loop *l, struct eng_run *run, const struct eng_making *p)
 {
-  if (!p->preview)
-    return TRUE;
   ENG_RUN (run, latent_rgba, l->rgba, l->denoised, p->pipeline->model->preview);
   ENG_RUN (run, download, p->preview, l->rgba);
-  return !eng_run_may_launch (run) || !run->device->stream_sync (run->stream);
+  if (eng_run_may_launch (run) && (run->status = run->device->stream_sync (run->stream)))
+    run->failed = "stream_sync";
 }
 
 /* One evaluation of the network, and, when it ends a step, what the step shows. */
@@ -263,6 +279,7 @@ eng_denoise_plan (struct eng_making *p)
   struct eng_run run = eng_lanes_begin_plan (p->pipeline->lanes, ENG_LANE_DENOISE);
   struct loop l = { 0 };
 
+  plan_evaluations (p);
   take_loop (&l, &run, p);
   start_loop (&l, &run, p);
   evaluate (&l, &run, p, p->negative != NULL);

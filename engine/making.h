@@ -45,8 +45,10 @@ void eng_making_report (const struct eng_making *p, enum eng_stage stage, int st
 /* A latent of the picture's shape from run's arena. */
 krn_tensor eng_making_take_latent (const struct eng_making *p, struct eng_run *run);
 
-/* Everything that is known before the first step: evaluations, noise, tables. */
-gboolean eng_denoise_prepare (struct eng_making *p, GError **error);
+/* The evaluations, and the device memory that they take.  The first of the three: what has no room
+ * is refused before any noise is drawn. */
 void eng_denoise_plan (struct eng_making *p);
+/* All else that is known before the first step: noise and tables, on the host. */
+gboolean eng_denoise_prepare (struct eng_making *p, GError **error);
 /* All steps.  *latent: the last one, in the denoise lane's memory. */
 gboolean eng_denoise_run (struct eng_making *p, krn_tensor *latent, GError **error);

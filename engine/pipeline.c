@@ -119,6 +119,7 @@ encode_prompt (struct eng_making *p, const char *text, struct eng_prompt **slot,
     if (eng_run_ok (&run, "the text encoder", error))
       return TRUE;
   }
+  eng_lanes_sync (lanes, NULL); /* copies may still read what the slot has on the host */
   eng_prompts_forget (pipeline->prompts, *slot);
   return FALSE;
 }
@@ -209,11 +210,11 @@ dump_embeddings (struct eng_making *p, GError **error)
   static const char *const names[2][2] = { { "input_ids", "prompt_embeds" },
                                            { "negative_input_ids", "negative_prompt_embeds" } };
   g_autoptr (GPtrArray) dump = g_ptr_array_new_with_free_func ((GDestroyNotify) eng_latent_free);
-  struct eng_run run =
-      eng_lanes_begin_run (p->pipeline->lanes, ENG_LANE_TEXT, p->observer->cancelled);
+  struct eng_run run;
 
   if (!p->params->dump_embeddings)
     return TRUE;
+  run = eng_lanes_begin_run (p->pipeline->lanes, ENG_LANE_TEXT, p->observer->cancelled);
   for (int i = 0; i < 2 && prompts[i]; i++) {
     const krn_tensor e = prompts[i]->embedding;
     struct eng_latent *ids = eng_latent_new (names[i][0], -1, (int64_t[]){ 1, 1, 1, e.dim[2] });
@@ -237,8 +238,8 @@ make (struct eng_making *p, GError **error)
 {
   krn_tensor latent;
 
-  return encode_text (p, error) && dump_embeddings (p, error) && eng_denoise_prepare (p, error) &&
-         reserve (p, error) && eng_denoise_run (p, &latent, error) &&
+  return encode_text (p, error) && dump_embeddings (p, error) && reserve (p, error) &&
+         eng_denoise_prepare (p, error) && eng_denoise_run (p, &latent, error) &&
          run_decode (p, latent, error) &&
          (!p->dump || eng_latent_write (p->params->dump_latents, p->dump, error));
 }

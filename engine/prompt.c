@@ -133,7 +133,10 @@ eng_prompts_encode (eng_prompts *prompts, struct eng_run *run, struct eng_prompt
   krn_tensor text_rope = eng_run_take (run, KRN_F32, 1, 1, n, text_width);
   krn_tensor rope = eng_run_take (run, KRN_F32, 1, 1, prompt->padded, width);
 
-  if (!run->planning) {
+  if (eng_run_may_launch (run)) {
+    /* The copies of the call before may still read them. */
+    if ((run->status = run->device->stream_sync (run->stream)))
+      run->failed = "stream_sync";
     prompts->tables = g_renew (float, prompts->tables,
                                (size_t) n *text_width + (size_t) (image + prompt->padded) * width);
     eng_qwen3_rope (model->text, prompts->tables, n);

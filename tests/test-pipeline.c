@@ -1,6 +1,7 @@
 /* Whole pictures of tests/data/tiny against diffusers' ZImagePipeline (tests/fidelity). */
 #include "engine/engine.h"
 #include "engine/image.h"
+#include "engine/latent_file.h"
 #include "engine/weights.h"
 
 #include "tests/engine_fixture.h"
@@ -170,6 +171,30 @@ test_repeats (void)
   fixture_job_clear (&third);
 }
 
+/* A file of noise with one value that is no number. */
+static void
+test_noise_not_finite (void)
+{
+  g_autofree char *model = data_path ("tiny");
+  g_autoptr (eng_engine) engine = fixture_engine (model);
+  g_autoptr (tmp_folder) folder = tmp_folder_new ();
+  g_autofree char *path = g_build_filename (folder, "a.safetensors", NULL);
+  g_autoptr (GPtrArray) file = g_ptr_array_new_with_free_func ((GDestroyNotify) eng_latent_free);
+  struct eng_latent *noise = eng_latent_new ("noise", -1, (int64_t[]){ 1, 16, 8, 8 });
+  const struct eng_params params = {
+    .prompt = PROMPT_S, .width = 64, .height = 64, .init_latents = path
+  };
+  struct fixture_job job = { 0 };
+
+  g_ptr_array_add (file, noise);
+  noise->data[7] = NAN;
+  g_assert_true (eng_latent_write (path, file, NULL));
+  fixture_run (&job, engine, &params);
+  g_assert_error (job.error, ENG_ERROR, ENG_ERROR_FILE);
+  g_assert_nonnull (strstr (job.error->message, "a.safetensors: value 7 is"));
+  fixture_job_clear (&job);
+}
+
 /* Every sampler and schedule makes a picture of finite numbers, and not all the same. */
 static void
 test_samplers (void)
@@ -250,6 +275,7 @@ main (int argc, char **argv)
     g_test_add_data_func (name, &cases[i], test_matches_diffusers);
   }
   g_test_add_func ("/pipeline/repeats", test_repeats);
+  g_test_add_func ("/pipeline/noise-not-finite", test_noise_not_finite);
   g_test_add_func ("/pipeline/samplers", test_samplers);
   g_test_add_func ("/pipeline/infotext", test_infotext);
   return g_test_run ();
