@@ -1,7 +1,7 @@
 #include "engine/latent_file.h"
 
 #include "engine/error.h"
-#include "engine/weights.h"
+#include "engine/safetensors.h"
 #include "engine/write_file.h"
 
 #include <json-glib/json-glib.h>
@@ -11,6 +11,12 @@ static gsize
 count (const int64_t dim[4])
 {
   return (gsize) dim[0] * dim[1] * dim[2] * dim[3];
+}
+
+static gsize
+latent_bytes (const struct eng_latent *latent)
+{
+  return count (latent->dim) * sizeof (float);
 }
 
 struct eng_latent *
@@ -59,7 +65,7 @@ make_header (const GPtrArray *latents)
     const struct eng_latent *latent = g_ptr_array_index (latents, i);
 
     offsets[0] = offsets[1];
-    offsets[1] += count (latent->dim) * sizeof (float);
+    offsets[1] += latent_bytes (latent);
     json_builder_set_member_name (builder, latent->name);
     json_builder_begin_object (builder);
     json_builder_set_member_name (builder, "dtype");
@@ -77,19 +83,29 @@ gboolean
 eng_latent_write (const char *path, const GPtrArray *latents, GError **error)
 {
   g_autofree char *header = make_header (latents);
-  g_autoptr (GByteArray) file = g_byte_array_new ();
+  g_autofree char *file = NULL;
   const gsize used = strlen (header);
   const gsize length = (used + 7) / 8 * 8; /* spaces fill up, so that the data are aligned */
   const guint64 prefix = GUINT64_TO_LE (length);
+  gsize size = sizeof prefix + length, at = size;
 
-  g_byte_array_append (file, (const guint8 *) &prefix, sizeof prefix);
-  g_byte_array_append (file, (const guint8 *) header, used);
-  g_byte_array_append (file, (const guint8 *) "       ", length - used);
+  for (guint i = 0; i < latents->len; i++)
+    size += latent_bytes (g_ptr_array_index (latents, i));
+  if (!(file = g_try_malloc (size))) {
+    g_autofree char *needed = g_format_size (size);
+    g_set_error (error, ENG_ERROR, ENG_ERROR_MEMORY, "%s needs %s of host memory", path, needed);
+    return FALSE;
+  }
+  memcpy (file, &prefix, sizeof prefix);
+  memset (file + sizeof prefix, ' ', length);
+  memcpy (file + sizeof prefix, header, used);
   for (guint i = 0; i < latents->len; i++) {
     const struct eng_latent *latent = g_ptr_array_index (latents, i);
-    g_byte_array_append (file, (const guint8 *) latent->data, count (latent->dim) * sizeof (float));
+
+    memcpy (file + at, latent->data, latent_bytes (latent));
+    at += latent_bytes (latent);
   }
-  return eng_write_file (path, file->data, file->len, error);
+  return eng_write_file (path, file, size, error);
 }
 
 /* ---- Reading ---- */
@@ -202,7 +218,7 @@ eng_latent_read (const char *path, float *data, const int64_t dim[4], GError **e
   if (!file)
     return FALSE;
   info = choose (file);
-  if (!check (path, info, dim, error))
+  if (!check (path, info, dim, error) || !eng_weights_check (file, info, error))
     return FALSE;
   convert (data, info, count (dim));
   return TRUE;

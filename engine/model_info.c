@@ -1,6 +1,7 @@
 #include "engine/model.h"
 
 #include "engine/json.h"
+#include "engine/safetensors.h"
 
 #include <gio/gio.h>
 #include <string.h>
@@ -61,16 +62,26 @@ adopt_folder (eng_model_info *info, const char *folder, GError **error)
   return TRUE;
 }
 
+static int
+compare_paths (gconstpointer a, gconstpointer b)
+{
+  return strcmp (*(char *const *) a, *(char *const *) b);
+}
+
+/* By name, so that of two that would do the choice does not depend on the disk. */
 static void
 adopt_files_of (eng_model_info *info, const char *folder)
 {
   g_autoptr (GDir) dir = g_dir_open (folder, 0, NULL);
+  g_autoptr (GPtrArray) entries = g_ptr_array_new_with_free_func (g_free);
   const char *entry;
 
-  while (dir && (entry = g_dir_read_name (dir))) {
-    g_autofree char *path = g_build_filename (folder, entry, NULL);
-    g_autoptr (eng_weights) weights =
-        g_str_has_suffix (entry, ".safetensors") ? eng_weights_open (path, NULL) : NULL;
+  while (dir && (entry = g_dir_read_name (dir)))
+    if (g_str_has_suffix (entry, ".safetensors"))
+      g_ptr_array_add (entries, g_build_filename (folder, entry, NULL));
+  g_ptr_array_sort (entries, compare_paths);
+  for (guint i = 0; i < entries->len; i++) {
+    g_autoptr (eng_weights) weights = eng_weights_open (entries->pdata[i], NULL);
 
     if (weights)
       adopt_parts (info, weights, NULL);
@@ -169,15 +180,18 @@ describe_part (eng_model_info *info, enum eng_part i)
   component->name = part_names[i];
   component->dtype = g_strdup (most_common_dtype (&info->parts[i], &component->bytes,
                                                   &component->parameters, &component->tensors));
-  if (g_str_has_prefix (path, info->path))
-    path += strlen (info->path);
-  component->file = g_strdup (*path == '/' ? path + 1 : path);
+  const gsize n = strlen (info->path);
+
+  /* A file beside a single one, or in a folder next to it, keeps its path. */
+  if (strncmp (path, info->path, n) == 0 && (!path[n] || path[n] == '/'))
+    path += n + (path[n] == '/');
+  component->file = g_strdup (path);
 }
 
 /* Identifies the transformer without reading all of it: names, shapes and the first 4 KiB of every
  * tensor.  (A1111 hashes the whole file, which takes a minute for 20 GB.) */
-static void
-hash_transformer (eng_model_info *info)
+static gboolean
+hash_transformer (eng_model_info *info, GError **error)
 {
   g_autoptr (GChecksum) sum = g_checksum_new (G_CHECKSUM_SHA256);
   const eng_weights *weights = info->parts[ENG_PART_TRANSFORMER].weights;
@@ -185,12 +199,15 @@ hash_transformer (eng_model_info *info)
   for (guint i = 0; i < eng_weights_get_n (weights); i++) {
     const struct eng_tensor_info *t = eng_weights_get (weights, i);
 
+    if (!eng_weights_check (weights, t, error))
+      return FALSE;
     g_checksum_update (sum, (const guchar *) t->name, strlen (t->name));
     g_checksum_update (sum, (const guchar *) t->dim,
                        MIN (t->n_dims, (int) G_N_ELEMENTS (t->dim)) * sizeof t->dim[0]);
     g_checksum_update (sum, t->data, MIN (t->bytes, 4096));
   }
   g_strlcpy (info->hash, g_checksum_get_string (sum), sizeof info->hash);
+  return TRUE;
 }
 
 static gboolean
@@ -308,8 +325,7 @@ eng_model_inspect (const char *path, GError **error)
 
   for (guint i = 0; i < ENG_N_PARTS; i++)
     describe_part (info, i);
-  hash_transformer (info);
-  return g_steal_pointer (&info);
+  return hash_transformer (info, error) ? g_steal_pointer (&info) : NULL;
 }
 
 eng_model_info *

@@ -1,5 +1,5 @@
 /* engine/safetensors.h - one .safetensors file: its checked header and its mapping.  Private to
- * weights.c.
+ * the engine.
  *
  * The file: 8 bytes of header length (little endian), that many bytes of JSON, then the data.
  * Refused are: unknown dtypes, shapes that overflow, tensors that leave the file, share bytes or
@@ -28,6 +28,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_safetensors, eng_safetensors_free)
 /* FALSE and error when the file is now too short for tensor, which would raise SIGBUS. */
 gboolean eng_safetensors_check (const eng_safetensors *file, const struct eng_tensor_info *tensor,
                                 GError **error);
-/* The same for a tensor of any of the files. */
+/* The same for a tensor of any of the files; for whoever reads the mapping. */
 gboolean eng_weights_check (const eng_weights *weights, const struct eng_tensor_info *tensor,
                             GError **error);
