@@ -72,12 +72,6 @@ eng_lanes_free (eng_lanes *lanes)
   g_free (lanes);
 }
 
-struct krn_device *
-eng_lanes_get_device (eng_lanes *lanes)
-{
-  return lanes->device;
-}
-
 krn_stream *
 eng_lanes_get_stream (eng_lanes *lanes, enum eng_lane lane)
 {

@@ -14,7 +14,6 @@ typedef struct eng_lanes eng_lanes;
 
 eng_lanes *eng_lanes_new (struct krn_device *device, GError **error);
 void eng_lanes_free (eng_lanes *lanes); /* waits for the streams; NULL allowed */
-struct krn_device *eng_lanes_get_device (eng_lanes *lanes);
 krn_stream *eng_lanes_get_stream (eng_lanes *lanes, enum eng_lane lane);
 
 /* A plan: a run on lane that launches nothing.  After it eng_lanes_end_plan remembers its peak.  A

@@ -5,6 +5,7 @@
 #include "engine/infotext.h"
 #include "engine/model.h"
 #include "engine/params.h"
+#include "engine/write_file.h"
 
 #include <string.h>
 
@@ -145,7 +146,7 @@ eng_image_save_timeline (const eng_image *image, const char *path, enum eng_time
                               ? eng_timeline_to_trace (image->made.timeline)
                               : eng_timeline_to_json (image->made.timeline);
 
-  return g_file_set_contents (path, text, -1, error);
+  return eng_write_file (path, text, strlen (text), error);
 }
 
 gboolean

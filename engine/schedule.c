@@ -49,11 +49,10 @@ fill_simple (float *sigmas, const struct eng_schedule_args *args, double shift)
 {
   const int n = args->steps;
   const double max = 1, min = shifted (1.0 / n, shift);
-  double last = min;
-
   /* Stretched so that the last one is terminal; one alone stays where it is. */
   const double stretch = args->terminal > 0 && n > 1 ? (1 - args->terminal) / (1 - min) : 1;
-  last = 1 - (1 - min) * stretch;
+  const double last = 1 - (1 - min) * stretch;
+
   for (int i = 0; i < n; i++) {
     const double plain = shifted (linspace (1, 1.0 / n, n, i), shift);
     sigmas[i] = args->interpolation ? interpolate (args->interpolation, max, last, n, i)
