@@ -26,7 +26,7 @@ struct generate {
   GPtrArray *jobs; /* of eng_job */
   guint done;
   int code; /* of the first failure */
-  gboolean bar;
+  gboolean bar, previews_failed;
 };
 
 /* What the observer hands to the main thread. */
@@ -112,8 +112,10 @@ save_preview (struct generate *g, const struct message *m)
   g_autofree char *path = g_build_filename (g->options->preview_dir, name, NULL);
   const struct eng_frame frame = { m->progress.frame->width, m->progress.frame->height, m->rgba };
 
-  if (!eng_frame_save_png (&frame, path, &error))
+  if (!g->previews_failed && !eng_frame_save_png (&frame, path, &error)) {
     fail (g, error);
+    g->previews_failed = TRUE; /* once is enough */
+  }
 }
 
 static gboolean
@@ -258,8 +260,6 @@ read_params (const struct options *o, struct eng_params *p, GError **error)
   *p = (struct eng_params){ .prompt = o->prompt,
                             .negative = o->negative,
                             .init_latents = o->init_latents,
-                            .dump_latents = o->dump_latents,
-                            .dump_embeddings = o->dump_embeddings,
                             .flags = o->preview_dir ? 0 : ENG_FLAG_NO_PREVIEW };
   if (!read_number ("CFG", o->cfg, 1, &cfg, error) ||
       !read_number ("shift", o->shift, 0.01, &shift, error) ||
@@ -276,23 +276,61 @@ read_params (const struct options *o, struct eng_params *p, GError **error)
          read_choices (o, p, error);
 }
 
+/* Every picture writes files of its own. */
+static gboolean
+expand_dump (const struct options *o, const char *pattern, int i, char **name, GError **error)
+{
+  *name = pattern ? cli_expand_name (pattern, i + 1, o->count, error) : NULL;
+  return !pattern || *name;
+}
+
+static gboolean
+submit (struct generate *g, eng_engine *engine, int i, GError **error)
+{
+  struct ticket *ticket = g_new (struct ticket, 1);
+  const struct eng_observer observer = { progress_cb, done_cb, ticket };
+  const struct options *o = g->options;
+  struct eng_params params = g->params;
+  g_autofree char *latents = NULL;
+  g_autofree char *embeddings = NULL;
+  eng_job *job = NULL;
+
+  *ticket = (struct ticket){ g, i };
+  params.seed += i;
+  if (expand_dump (o, o->dump_latents, i, &latents, error) &&
+      expand_dump (o, o->dump_embeddings, i, &embeddings, error)) {
+    params.dump_latents = latents;
+    params.dump_embeddings = embeddings;
+    job = eng_engine_submit (engine, &params, &observer, error);
+  }
+  if (job)
+    g_ptr_array_add (g->jobs, job);
+  else
+    g_free (ticket);
+  return job != NULL;
+}
+
 static gboolean
 submit_all (struct generate *g, eng_engine *engine, GError **error)
 {
-  for (int i = 0; i < g->options->count; i++) {
-    struct ticket *ticket = g_new (struct ticket, 1);
-    const struct eng_observer observer = { progress_cb, done_cb, ticket };
-    struct eng_params params = g->params;
-    eng_job *job;
-
-    *ticket = (struct ticket){ g, i };
-    params.seed += i;
-    job = eng_engine_submit (engine, &params, &observer, error);
-    if (!job) {
-      g_free (ticket);
+  for (int i = 0; i < g->options->count; i++)
+    if (!submit (g, engine, i, error))
       return FALSE;
-    }
-    g_ptr_array_add (g->jobs, job);
+  return TRUE;
+}
+
+/* A name that cannot be is told before anything takes time. */
+static gboolean
+check_names (const struct options *o, GError **error)
+{
+  const char *const patterns[] = { o->output, o->timings, o->trace, o->dump_latents,
+                                   o->dump_embeddings };
+
+  for (guint i = 0; i < G_N_ELEMENTS (patterns); i++) {
+    g_autofree char *name = patterns[i] ? cli_expand_name (patterns[i], 1, o->count, error) : NULL;
+
+    if (patterns[i] && !name)
+      return FALSE;
   }
   return TRUE;
 }
@@ -305,11 +343,9 @@ generate (struct options *o)
   g_autoptr (eng_engine) engine = NULL;
   g_autoptr (eng_model_info) info = NULL;
   g_autoptr (GError) error = NULL;
-  g_autofree char *first = NULL;
   guint signals[2];
 
-  if (!read_params (o, &g.params, &error) ||
-      !(first = cli_expand_name (o->output, 1, o->count, &error)) ||
+  if (!read_params (o, &g.params, &error) || !check_names (o, &error) ||
       !(engine = cli_open_engine (o->device, o->threads, model, g.bar, &info, &error)))
     return cli_fail (error);
   if (o->preview_dir && g_mkdir_with_parents (o->preview_dir, 0777)) {

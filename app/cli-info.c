@@ -1,5 +1,6 @@
 #include "app/cli.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,7 +10,8 @@ is_png (const char *path)
 {
   static const char signature[8] = "\x89PNG\r\n\x1a\n";
   char head[8] = "";
-  FILE *file = fopen (path, "rb");
+  /* To open a pipe would wait for its other end. */
+  FILE *file = g_file_test (path, G_FILE_TEST_IS_REGULAR) ? fopen (path, "rb") : NULL;
 
   if (!file)
     return FALSE;
@@ -75,15 +77,19 @@ cli_info (int argc, char **argv)
 }
 
 static GByteArray *
-read_standard_input (void)
+read_standard_input (GError **error)
 {
-  GByteArray *bytes = g_byte_array_new ();
+  g_autoptr (GByteArray) bytes = g_byte_array_new ();
   guint8 chunk[65536];
   ssize_t got;
 
   while ((got = read (STDIN_FILENO, chunk, sizeof chunk)) > 0)
     g_byte_array_append (bytes, chunk, got);
-  return bytes;
+  if (got == 0)
+    return g_steal_pointer (&bytes);
+  g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "standard input could not be read: %s",
+               g_strerror (errno));
+  return NULL;
 }
 
 int
@@ -106,8 +112,10 @@ cli_tokenize (int argc, char **argv)
     return code;
 
   g_autofree char *path = tokenizer ? g_strdup (tokenizer) : cli_dup_model_path (model);
-  g_autoptr (GByteArray) text = read_standard_input ();
-  g_autoptr (GArray) ids = eng_tokenize (path, (const char *) text->data, text->len, chat, &error);
+  g_autoptr (GByteArray) text = read_standard_input (&error);
+  g_autoptr (GArray) ids = text ? eng_tokenize (path, text->data ? (const char *) text->data : "",
+                                                text->len, chat, &error)
+                                : NULL;
 
   if (!ids)
     return cli_fail (error);

@@ -139,6 +139,16 @@ cli_open_engine (const char *device, int threads, const char *model, gboolean pr
   return g_steal_pointer (&engine);
 }
 
+/* What was printed may have met a full disk. */
+static int
+check_output (int code)
+{
+  if (!fflush (stdout) && !ferror (stdout))
+    return code;
+  fputs ("safelight-cli: standard output could not be written\n", stderr);
+  return code ? code : CLI_FAILED;
+}
+
 int
 main (int argc, char **argv)
 {
@@ -162,7 +172,7 @@ main (int argc, char **argv)
       g_autofree char *name = g_strconcat ("safelight-cli ", commands[i].name, NULL);
       g_set_prgname (name);
       argv[1] = argv[0];
-      return commands[i].run (argc - 1, argv + 1);
+      return check_output (commands[i].run (argc - 1, argv + 1));
     }
   fprintf (stderr, "safelight-cli: “%s” is not a command; see safelight-cli --help\n", argv[1]);
   return CLI_USAGE;

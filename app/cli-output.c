@@ -36,7 +36,7 @@ cli_expand_name (const char *pattern, int number, int count, GError **error)
       used = TRUE;
     } else {
       g_set_error (error, ENG_ERROR, ENG_ERROR_PARAMS,
-                   "output “%s” may hold one %%d and no other %% than %%%%", pattern);
+                   "“%s” may hold one %%d and no other %% than %%%%", pattern);
       return NULL;
     }
   }

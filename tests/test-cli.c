@@ -89,8 +89,11 @@ test_generate (void)
   g_assert_cmpint (json_object_get_int_member (object, "height"), ==, 96);
   g_assert_cmpfloat (json_object_get_double_member (object, "denoise_ms"), >, 0);
 
-  static const char *const files[] = { "p-001.png",  "p-002.png",  "l.safetensors", "e.safetensors",
-                                       "t-001.json", "t-002.json", "r-001.json",    "r-002.json" };
+  static const char *const files[] = { "p-001.png",         "p-002.png",
+                                       "l-001.safetensors", "l-002.safetensors",
+                                       "e-001.safetensors", "e-002.safetensors",
+                                       "t-001.json",        "t-002.json",
+                                       "r-001.json",        "r-002.json" };
   for (guint i = 0; i < G_N_ELEMENTS (files); i++)
     assert_exists (folder, files[i], TRUE);
   for (int step = 1; step <= 3; step++) {
@@ -190,6 +193,11 @@ test_errors (void)
     { "generate -m {model} -p a --device abacus", 2, "*“abacus”*" },
     { "generate -m {model} -p a -o %s.png", 2, "*“%s.png” may hold one %d*" },
     { "generate -m {model} -p a -o %d-%d.png", 2, "*may hold one %d*" },
+    { "generate -m {model} -p a --timings %s.json", 2, "*“%s.json” may hold one %d*" },
+    { "generate -m {model} -p a --dump-latents %x", 2, "*“%x” may hold one %d*" },
+    { "generate -m {model} -p a -W 64 -H 64 --steps 1 --trace {}/none/r.json -o {}/p.png", 3,
+      "*/none/r.json*" },
+    { "generate -m {model} -p a -W 64 -H 64 --steps 1 -o /dev/full", 3, "*/dev/full*" },
     { "generate -m {model} -p a -W 16384 -H 16384", 4, "*16384x16384 needs * but only * free*" },
     { "generate -m {}/none -p a", 3, "*{}/none* does not exist*" },
     { "generate -m {} -p a", 3, "*is not a model*" },
