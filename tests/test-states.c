@@ -201,9 +201,8 @@ test_several (void)
   gtk_adjustment_set_value (gtk_spin_button_get_adjustment (find_id (window, "count_spin")), 3);
   type_prompt (window, "three of them");
   activate (window, "win.generate");
-  g_assert_true (wait_until (count_results (window) == 1, 5));
   g_object_get (session, "picture", &picture, "n-pictures", &n_pictures, NULL);
-  g_assert_cmpint (picture, ==, 2);
+  g_assert_cmpint (picture, ==, 1);
   g_assert_cmpint (n_pictures, ==, 3);
   g_assert_true (wait_until (!is_busy (window), 5));
   g_assert_cmpuint (count_results (window), ==, 3);

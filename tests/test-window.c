@@ -4,16 +4,20 @@
 
 #include <glib/gstdio.h>
 #include <math.h>
+#include <sys/resource.h>
 #include <time.h>
 
 /* ---- Stalls: from one poll's end to the next poll's beginning ---- */
 
 static struct {
   GPollFunc poll;
-  gint64 back;       /* when the last poll ended */
-  double cpu;        /* this thread's time then, in ms */
-  GArray *wall;      /* of double, ms */
-  GArray *cpu_times; /* of double, ms */
+  gint64 back;            /* when the last poll ended */
+  double cpu;             /* this thread's time then, in ms */
+  long waited, preempted; /* this thread's switches then */
+  GArray *wall;           /* of double, ms */
+  GArray *cpu_times;      /* of double, ms */
+  double longest;         /* of wall, and how often the thread waited and was put aside in it */
+  long longest_waited, longest_preempted;
 } stalls;
 
 static double
@@ -28,18 +32,28 @@ thread_ms (void)
 static int
 watched_poll (GPollFD *fds, guint n, int timeout)
 {
+  struct rusage usage;
   int result;
 
   if (stalls.back) {
     const double wall = (double) (g_get_monotonic_time () - stalls.back) / 1e3;
     const double cpu = thread_ms () - stalls.cpu;
 
+    getrusage (RUSAGE_THREAD, &usage);
     g_array_append_val (stalls.wall, wall);
     g_array_append_val (stalls.cpu_times, cpu);
+    if (wall > stalls.longest) {
+      stalls.longest = wall;
+      stalls.longest_waited = usage.ru_nvcsw - stalls.waited;
+      stalls.longest_preempted = usage.ru_nivcsw - stalls.preempted;
+    }
   }
   result = stalls.poll (fds, n, timeout);
   stalls.back = g_get_monotonic_time ();
   stalls.cpu = thread_ms ();
+  getrusage (RUSAGE_THREAD, &usage);
+  stalls.waited = usage.ru_nvcsw;
+  stalls.preempted = usage.ru_nivcsw;
   return result;
 }
 
@@ -49,6 +63,7 @@ watch_stalls (void)
   stalls.wall = g_array_new (FALSE, FALSE, sizeof (double));
   stalls.cpu_times = g_array_new (FALSE, FALSE, sizeof (double));
   stalls.back = 0;
+  stalls.longest = 0;
   stalls.poll = g_main_context_get_poll_func (NULL);
   g_main_context_set_poll_func (NULL, watched_poll);
 }
@@ -69,20 +84,23 @@ percentile (GArray *times, double part)
 }
 
 /* What other processes take from this core shows in the wall time, so the limit is on the thread's
- * own time and on the 95th percentile of the wall's. */
+ * own time.  A sanitizer makes GTK's drawing several times slower: then this only reports. */
 static void
 report_stalls (const char *what)
 {
   g_main_context_set_poll_func (NULL, stalls.poll);
-  g_test_message ("%s: %u turns of the main loop; wall p50 %.2f p95 %.2f p99 %.2f max %.2f ms; "
-                  "cpu p50 %.2f p95 %.2f p99 %.2f max %.2f ms",
-                  what, stalls.wall->len, percentile (stalls.wall, .5),
-                  percentile (stalls.wall, .95), percentile (stalls.wall, .99),
-                  percentile (stalls.wall, 1), percentile (stalls.cpu_times, .5),
-                  percentile (stalls.cpu_times, .95), percentile (stalls.cpu_times, .99),
-                  percentile (stalls.cpu_times, 1));
-  g_test_minimized_result (percentile (stalls.cpu_times, 1), "%s: longest stall, ms", what);
-  g_assert_cmpfloat (percentile (stalls.wall, .95), <, 20);
+  g_test_message (
+      "%s: %u turns of the main loop; wall p50 %.2f p95 %.2f p99 %.2f max %.2f ms; "
+      "cpu p50 %.2f p95 %.2f p99 %.2f max %.2f ms; in the longest it waited %ld times "
+      "and was preempted %ld times",
+      what, stalls.wall->len, percentile (stalls.wall, .5), percentile (stalls.wall, .95),
+      percentile (stalls.wall, .99), percentile (stalls.wall, 1), percentile (stalls.cpu_times, .5),
+      percentile (stalls.cpu_times, .95), percentile (stalls.cpu_times, .99),
+      percentile (stalls.cpu_times, 1), stalls.longest_waited, stalls.longest_preempted);
+#ifndef __SANITIZE_ADDRESS__
+  g_assert_cmpfloat (percentile (stalls.cpu_times, .95), <, 20);
+  g_assert_cmpfloat (percentile (stalls.wall, .5), <, 20);
+#endif
   g_array_unref (stalls.wall);
   g_array_unref (stalls.cpu_times);
 }

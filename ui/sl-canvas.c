@@ -5,9 +5,9 @@
 #include <adwaita.h>
 #include <math.h>
 
-#define MARGIN 24      /* around a fitted picture */
-#define FADE_MS 120    /* from one picture to the next */
-#define SMOOTH_TO 1024 /* pixels that a small picture is enlarged to */
+#define MARGIN 24    /* around a fitted picture */
+#define FADE_MS 120  /* from one picture to the next */
+#define MAX_SMOOTH 4 /* times that a small picture is enlarged */
 #define MIN_ZOOM 0.05
 #define MAX_ZOOM 32.0
 
@@ -192,7 +192,7 @@ smooth_thread (GTask *task, gpointer source, gpointer data, GCancellable *cancel
 {
   GdkTexture *texture = data;
   const int width = gdk_texture_get_width (texture), height = gdk_texture_get_height (texture);
-  const int factor = CLAMP (SMOOTH_TO / MAX (width, height), 1, 4);
+  const int factor = GPOINTER_TO_INT (g_object_get_data (G_OBJECT (task), "factor"));
   const gsize stride = (gsize) width * 4;
   g_autofree guchar *bgra = NULL;
   g_autoptr (GBytes) bytes = NULL;
@@ -226,6 +226,8 @@ void
 sl_canvas_show_picture (SlCanvas *self, GdkTexture *texture)
 {
   g_autoptr (GTask) task = NULL;
+  struct layer layer = { texture };
+  int factor;
 
   g_return_if_fail (SL_IS_CANVAS (self) && GDK_IS_TEXTURE (texture));
 
@@ -233,6 +235,12 @@ sl_canvas_show_picture (SlCanvas *self, GdkTexture *texture)
   g_clear_object (&self->smoothing);
   self->smoothing = g_cancellable_new ();
   task = g_task_new (self, self->smoothing, smooth_cb, NULL);
+  /* About as large as it is shown: what is much larger is slow to draw without a GPU. */
+  layer.width = gdk_texture_get_width (texture);
+  layer.height = gdk_texture_get_height (texture);
+  factor = (int) ceil (fit_scale (self, &layer) * gtk_widget_get_scale_factor (GTK_WIDGET (self)) -
+                       0.25);
+  g_object_set_data (G_OBJECT (task), "factor", GINT_TO_POINTER (CLAMP (factor, 1, MAX_SMOOTH)));
   g_task_set_task_data (task, g_object_ref (texture), g_object_unref);
   g_task_run_in_thread (task, smooth_thread);
 }
