@@ -22,11 +22,12 @@ print_help (FILE *out)
   fputs ("Usage: safelight-cli COMMAND [OPTION...]\n\nCommands:\n", out);
   for (guint i = 0; i < G_N_ELEMENTS (commands); i++)
     fprintf (out, "  %-10s %s\n", commands[i].name, commands[i].what);
-  fputs ("\n`safelight-cli COMMAND --help` lists a command's options.\n\n"
-         "Exit codes: 0 done; 1 the picture could not be made or saved; 2 an option or a value\n"
-         "that cannot be; 3 a file or model that is missing or broken; 4 not enough memory;\n"
-         "130 cancelled by Ctrl+C.  An error is one line on standard error.\n",
-         out);
+  fputs (
+      "\n`safelight-cli COMMAND --help` lists a command's options.\n\n"
+      "Exit codes: 0 done; 1 the picture could not be made; 2 an option or a value that cannot\n"
+      "be; 3 a file or model that is missing or broken, or a file that cannot be written; 4 not\n"
+      "enough memory; 130 cancelled by Ctrl+C.  An error is one line on standard error.\n",
+      out);
 }
 
 int

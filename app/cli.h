@@ -7,9 +7,9 @@
 /* Exit codes, as --help tells them. */
 enum {
   CLI_OK = 0,
-  CLI_FAILED = 1,      /* the picture could not be made or saved */
+  CLI_FAILED = 1,      /* the picture could not be made, or standard output not written */
   CLI_USAGE = 2,       /* an option or a value that cannot be */
-  CLI_FILE = 3,        /* a file or a model that is missing or broken */
+  CLI_FILE = 3,        /* a file or a model that is missing or broken; a file not written */
   CLI_MEMORY = 4,      /* not enough memory */
   CLI_CANCELLED = 130, /* Ctrl+C */
 };

@@ -168,7 +168,7 @@ run_decode (struct eng_making *p, krn_tensor latent, GError **error)
   const size_t bytes = (size_t) p->params->width * p->params->height * 4;
   struct eng_run run = eng_lanes_begin_run (lanes, ENG_LANE_DECODE, p->observer->cancelled);
   uint8_t *pixels = g_try_malloc (bytes);
-  const double begin = eng_making_get_seconds (p);
+  const double begin = eng_making_get_seconds (p), left = eng_making_estimate_decode (p);
 
   if (!pixels) {
     g_autofree char *needed = g_format_size (bytes);
@@ -176,7 +176,7 @@ run_decode (struct eng_making *p, krn_tensor latent, GError **error)
     return FALSE;
   }
   p->rgba = g_bytes_new_take (pixels, bytes);
-  eng_making_report (p, ENG_STAGE_DECODE, p->n_steps, eng_making_estimate_decode (p));
+  eng_making_report (p, ENG_STAGE_DECODE, p->n_steps, left > 0 ? left : -1);
   eng_lanes_join (lanes, ENG_LANE_DECODE, ENG_LANE_DENOISE);
   eng_lanes_begin_span (lanes, ENG_LANE_DECODE, "decode");
   decode (p, &run, latent, pixels);
