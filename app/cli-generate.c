@@ -456,8 +456,6 @@ cli_generate (int argc, char **argv)
     fputs ("safelight-cli: no prompt; use -p \"what the picture shows\"\n", stderr);
   else if (o.count < 1 || o.count > 10000)
     fprintf (stderr, "safelight-cli: batch count is %d, expected 1 to 10000\n", o.count);
-  else if (o.threads < 0 || o.threads > 1024)
-    fprintf (stderr, "safelight-cli: threads is %d, expected 0 to 1024\n", o.threads);
   else
     code = generate (&o);
   options_clear (&o);

@@ -114,11 +114,15 @@ cli_open_engine (const char *device, int threads, const char *model, gboolean pr
                  eng_model_info **info, GError **error)
 {
   const struct eng_options options = { device, threads };
-  g_autoptr (eng_engine) engine = eng_engine_new (&options, error);
+  g_autoptr (eng_engine) engine = NULL;
   struct loading l = { .show = progress };
   const struct eng_load_observer observer = { load_progress_cb, load_done_cb, &l };
 
-  if (!engine)
+  if (threads < 0 || threads > 1024) {
+    g_set_error (error, ENG_ERROR, ENG_ERROR_PARAMS, "threads is %d, expected 0 to 1024", threads);
+    return NULL;
+  }
+  if (!(engine = eng_engine_new (&options, error)))
     return NULL;
   g_mutex_init (&l.mutex);
   g_cond_init (&l.cond);

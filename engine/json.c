@@ -279,15 +279,3 @@ eng_json_get_ints (JsonObject *object, const char *key, int *values, int n, GErr
       return FALSE;
   return array != NULL;
 }
-
-gboolean
-eng_json_get_doubles (JsonObject *object, const char *key, double *values, int n, GError **error)
-{
-  JsonArray *array = get_array_of (object, key, n, error);
-
-  for (int i = 0; array && i < n; i++)
-    if (!node_get_double (json_array_get_element (array, i), key, -G_MAXDOUBLE, G_MAXDOUBLE,
-                          values + i, error))
-      return FALSE;
-  return array != NULL;
-}

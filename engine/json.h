@@ -36,8 +36,6 @@ gboolean eng_json_get_boolean (JsonObject *object, const char *key, gboolean *va
 const char *eng_json_get_string (JsonObject *object, const char *key, GError **error);
 JsonObject *eng_json_get_object (JsonObject *object, const char *key, GError **error);
 JsonArray *eng_json_get_array (JsonObject *object, const char *key, GError **error);
-/* An array of exactly n integers (or n numbers). */
+/* An array of exactly n integers. */
 gboolean eng_json_get_ints (JsonObject *object, const char *key, int *values, int n,
                             GError **error);
-gboolean eng_json_get_doubles (JsonObject *object, const char *key, double *values, int n,
-                               GError **error);

@@ -3,8 +3,10 @@
 #include "engine/json.h"
 #include "engine/safetensors.h"
 
-#include <gio/gio.h>
+#include <errno.h>
+#include <glib/gstdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const part_names[ENG_N_PARTS] = { "text encoder", "transformer", "vae" };
 
@@ -316,8 +318,12 @@ eng_model_inspect (const char *path, GError **error)
   g_atomic_ref_count_init (&info->refs);
   info->path = g_canonicalize_filename (path, NULL);
   info->name = dup_name (info);
-  if (!g_file_test (info->path, G_FILE_TEST_EXISTS)) {
-    g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "“%s” does not exist", info->path);
+  if (g_access (info->path, R_OK)) {
+    if (errno == ENOENT)
+      g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "“%s” does not exist", info->path);
+    else
+      g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "“%s” cannot be read: %s", info->path,
+                   g_strerror (errno));
     return NULL;
   }
   if (!adopt_path (info, error) || !check_complete (info, error) || !read_defaults (info, error))

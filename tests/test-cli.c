@@ -187,6 +187,8 @@ test_errors (void)
     { "generate -m {model} -p a -W 1e9", 2, "*width is “1e9”*" },
     { "generate -m {model} -p a -s 18446744073709551616", 2, "*seed is “18446744073709551616”*" },
     { "generate -m {model} -p a -b 0", 2, "*batch count is 0*" },
+    { "generate -m {model} -p a -t 1025", 2, "*threads is 1025, expected 0 to 1024*" },
+    { "bench -m {model} -t -1", 2, "*threads is -1*" },
     { "generate -m {model} -p a --rng dice", 2, "*rng is “dice”, expected cpu or cuda*" },
     { "generate -m {model} -p a --sampling-method best", 2, "*“best” is not known*" },
     { "generate -m {model} -p a --scheduler best", 2, "*“best” is not known*" },
