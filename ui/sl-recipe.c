@@ -93,8 +93,10 @@ sl_recipe_dup_summary (const SlRecipe *self)
     g_string_append_printf (text, _ ("CFG %.1f"), self->cfg);
   }
   if (self->has_seed) {
+    g_autofree char *seed = g_strdup_printf ("%" G_GUINT64_FORMAT, self->seed);
+
     g_string_append (text, text->len ? " · " : "");
-    g_string_append_printf (text, _ ("seed %" G_GUINT64_FORMAT), self->seed);
+    g_string_append_printf (text, _ ("seed %s"), seed);
   }
   return g_string_free (g_steal_pointer (&text), FALSE);
 }

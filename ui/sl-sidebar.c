@@ -114,8 +114,8 @@ update_lock_cb (SlSidebar *self)
   gtk_button_set_icon_name (GTK_BUTTON (self->seed_lock),
                             locked ? "sl-lock-symbolic" : "sl-unlock-symbolic");
   gtk_widget_set_tooltip_text (GTK_WIDGET (self->seed_lock),
-                               locked ? _ ("The seed is kept for the next picture")
-                                      : _ ("Every picture gets a new seed"));
+                               locked ? _ ("The seed is kept for the next picture (Ctrl+L)")
+                                      : _ ("Every picture gets a new seed (Ctrl+L)"));
 }
 
 static void
@@ -165,10 +165,12 @@ static void
 update_model_cb (SlSidebar *self)
 {
   g_autofree char *starter = sl_starter_dup_path (), *label = NULL, *family = NULL, *device = NULL;
-  g_autofree char *subtitle = NULL;
+  g_autofree char *subtitle = NULL, *reason = NULL;
   const char *path = sl_session_get_model_path (self->session);
 
-  g_object_get (self->session, "model-family", &family, "device-name", &device, NULL);
+  g_object_get (self->session, "model-family", &family, "device-name", &device, "device-reason",
+                &reason, NULL);
+  gtk_widget_set_tooltip_text (GTK_WIDGET (self->model_row), *reason ? reason : NULL);
   label = *path ? dup_model_label (path, starter) : NULL;
   if (sl_session_get_state (self->session) == SL_STATE_LOADING)
     subtitle = g_strdup (_ ("Loading…"));

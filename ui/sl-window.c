@@ -65,6 +65,10 @@ sidebar_cb (SlWindow *self)
 {
   update_title (self);
   g_object_notify_by_pspec (G_OBJECT (self), props[PROP_SHOW_SIDEBAR]);
+  /* What a narrow window or the full screen hides by itself is not remembered. */
+  if (self->settings && !adw_flap_get_folded (self->flap) &&
+      !gtk_window_is_fullscreen (GTK_WINDOW (self)))
+    g_settings_set_boolean (self->settings, "show-sidebar", adw_flap_get_reveal_flap (self->flap));
 }
 
 static void
@@ -222,6 +226,8 @@ generate (SlWindow *self, gboolean keep_seed)
   if (!keep_seed && !g_settings_get_boolean (self->settings, "seed-locked"))
     gtk_widget_activate_action (GTK_WIDGET (self), "win.random-seed", NULL);
   recipe = sl_recipe_new_from_settings (self->settings);
+  if (adw_flap_get_folded (self->flap)) /* it covers the canvas */
+    adw_flap_set_reveal_flap (self->flap, FALSE);
   self->follow = TRUE;
   self->n_before = g_list_model_get_n_items (sl_session_get_results (self->session));
   sl_session_generate (self->session, recipe, g_settings_get_int (self->settings, "count"));
@@ -436,7 +442,7 @@ sl_window_new (GtkApplication *application, SlSession *session, GSettings *setti
                                g_settings_get_int (settings, "window-height"));
   if (g_settings_get_boolean (settings, "maximized"))
     gtk_window_maximize (GTK_WINDOW (self));
-  g_settings_bind (settings, "show-sidebar", self->flap, "reveal-flap", G_SETTINGS_BIND_DEFAULT);
+  adw_flap_set_reveal_flap (self->flap, g_settings_get_boolean (settings, "show-sidebar"));
   g_settings_delay (settings);
   g_signal_connect_object (settings, "notify::has-unapplied", G_CALLBACK (unapplied_cb), self,
                            G_CONNECT_SWAPPED);
