@@ -89,7 +89,7 @@ plan_evaluations (struct eng_making *p)
   float sigmas[ENG_MAX_STEPS + 1];
 
   p->n_steps = eng_schedule_fill (sigmas, &args);
-  p->evaluations = eng_sampler_plan_over (p->params, sigmas, p->n_steps);
+  p->evaluations = eng_sampler_plan (p->params, sigmas, p->n_steps);
   p->n_noise = 1;
   for (guint i = 0; i < p->evaluations->len; i++)
     p->n_noise += g_array_index (p->evaluations, struct eng_evaluation, i).uses_noise;

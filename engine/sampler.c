@@ -1,10 +1,6 @@
 #include "engine/sampler.h"
 
-#include "engine/schedule.h"
-
 #include <math.h>
-
-enum { MAX_STEPS = 1000 };
 
 /* One step from sigma s to next; before is the sigma of the step before, 0 in the first. */
 struct step {
@@ -146,7 +142,7 @@ add_step (GArray *plan, const struct eng_params *params, const struct step *t, i
 }
 
 GArray *
-eng_sampler_plan_over (const struct eng_params *params, const float *sigmas, int steps)
+eng_sampler_plan (const struct eng_params *params, const float *sigmas, int steps)
 {
   GArray *plan = g_array_new (FALSE, FALSE, sizeof (struct eng_evaluation));
 
@@ -155,25 +151,4 @@ eng_sampler_plan_over (const struct eng_params *params, const float *sigmas, int
     add_step (plan, params, &t, i);
   }
   return plan;
-}
-
-GArray *
-eng_sampler_plan (const struct eng_params *params, GError **error)
-{
-  float sigmas[MAX_STEPS + 1];
-  const struct eng_schedule_args args = { .schedule = params->schedule,
-                                          .steps = params->steps,
-                                          .shift = params->shift };
-
-  if (params->steps < 1 || params->steps > MAX_STEPS) {
-    g_set_error (error, ENG_ERROR, ENG_ERROR_PARAMS, "%d steps, expected 1 to %d", params->steps,
-                 MAX_STEPS);
-    return NULL;
-  }
-  if (!(params->shift > 0 && params->shift <= 1000)) {
-    g_set_error (error, ENG_ERROR, ENG_ERROR_PARAMS, "shift is %g, expected 0.01 to 100",
-                 params->shift);
-    return NULL;
-  }
-  return eng_sampler_plan_over (params, sigmas, eng_schedule_fill (sigmas, &args));
 }

@@ -22,13 +22,10 @@ struct eng_evaluation {
   struct krn_step_coefs coefs;
 };
 
-/* The evaluations of a picture; params are resolved (steps, shift, cfg, sampler and schedule are
- * looked at; cfg_norm_cap and cfg_truncation may be 0).  The array is of struct eng_evaluation; the
- * caller gives it back with g_array_unref.  NULL and error when steps or shift are impossible.
+/* The evaluations of a picture.  params are resolved; cfg, cfg_norm_cap, cfg_truncation and sampler
+ * are looked at.  sigmas fall, steps + 1 of them; the last is 0 for a whole picture.  The array is
+ * of struct eng_evaluation; the caller gives it back with g_array_unref.
  *
  * The buffers of base, history and noise must hold finite numbers when the first evaluation runs,
  * as a coefficient of 0 does not hide a NaN; base must hold the first noise. */
-GArray *eng_sampler_plan (const struct eng_params *params, GError **error);
-
-/* The same over given sigmas, which fall, steps + 1 of them; the last is 0 for a whole picture. */
-GArray *eng_sampler_plan_over (const struct eng_params *params, const float *sigmas, int steps);
+GArray *eng_sampler_plan (const struct eng_params *params, const float *sigmas, int steps);
