@@ -162,21 +162,17 @@ half_to_float (guint16 half)
   return sign * __builtin_ldexpf (1024 + mantissa, exponent - 25);
 }
 
-/* The mapping's data are not aligned. */
+/* n numbers of 16 bits, which lie in the second half of to's memory, become f32. */
 static void
-convert (float *to, const struct eng_tensor_info *info, gsize n)
+widen (float *to, krn_dtype dtype, gsize n)
 {
-  const char *from = info->data;
+  const char *from = (const char *) to + 2 * n;
 
-  if (info->dtype == KRN_F32) {
-    memcpy (to, from, n * sizeof (float));
-    return;
-  }
   for (gsize i = 0; i < n; i++) {
     guint16 bits;
 
     memcpy (&bits, from + 2 * i, sizeof bits);
-    if (info->dtype == KRN_F16)
+    if (dtype == KRN_F16)
       to[i] = half_to_float (bits);
     else {
       const guint32 word = (guint32) bits << 16;
@@ -218,8 +214,12 @@ eng_latent_read (const char *path, float *data, const int64_t dim[4], GError **e
   if (!file)
     return FALSE;
   info = choose (file);
-  if (!check (path, info, dim, error) || !eng_weights_check (file, info, error))
+  if (!check (path, info, dim, error))
     return FALSE;
-  convert (data, info, count (dim));
+  const gsize behind = count (dim) * sizeof (float) - info->bytes;
+  if (!eng_weights_read (file, info, 0, (char *) data + behind, info->bytes, error))
+    return FALSE;
+  if (info->dtype != KRN_F32)
+    widen (data, info->dtype, count (dim));
   return TRUE;
 }

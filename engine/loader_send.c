@@ -24,6 +24,7 @@ struct job {
   char *block;
   struct stage stage[2]; /* used in turn */
   int turn;
+  char *raw; /* a piece as the file has it, to be permuted; stage_bytes, or NULL */
   size_t stage_bytes;
   size_t done, reported, total;
   void (*progress) (size_t done, size_t total, void *data);
@@ -32,15 +33,13 @@ struct job {
   krn_status status; /* the device's first refusal; GError has the rest */
 };
 
-/* The file is whole and nobody cancelled. */
 static gboolean
-may_go_on (const struct job *job, const struct eng_tensor_info *tensor, GError **error)
+may_go_on (const struct job *job, GError **error)
 {
-  if (job->cancelled && g_atomic_int_get (job->cancelled)) {
-    g_set_error (error, ENG_ERROR, ENG_ERROR_CANCELLED, "%s: cancelled", job->loader->component);
-    return FALSE;
-  }
-  return !tensor || eng_weights_check (job->loader->weights, tensor, error);
+  if (!job->cancelled || !g_atomic_int_get (job->cancelled))
+    return TRUE;
+  g_set_error (error, ENG_ERROR, ENG_ERROR_CANCELLED, "%s: cancelled", job->loader->component);
+  return FALSE;
 }
 
 static void
@@ -70,8 +69,7 @@ next_stage (struct job *job)
   return stage;
 }
 
-/* Writes rows of [in, positions] as [positions, in]; elements have size bytes, source any
- * alignment. */
+/* Writes rows of [in, positions] as [positions, in]; elements have size bytes. */
 static void
 transpose_rows (char *to, const char *from, int64_t rows, int64_t in, int64_t positions,
                 size_t size)
@@ -91,25 +89,23 @@ transpose_rows (char *to, const char *from, int64_t rows, int64_t in, int64_t po
 /* Sends n elements of tensor, from element first on, to dst. */
 static gboolean
 send_chunk (struct job *job, const struct eng_want *want, krn_tensor dst,
-            const struct eng_tensor_info *tensor, int64_t first)
+            const struct eng_tensor_info *tensor, int64_t first, GError **error)
 {
   const size_t size = krn_dtype_size (tensor->dtype);
-  const char *from = (const char *) tensor->data + first * size;
   const int64_t n = krn_count (dst), in = want->tensor.dim[3];
   const int64_t positions = want->tensor.dim[1] * want->tensor.dim[2];
-  struct stage *stage;
+  struct stage *stage = next_stage (job);
+  char *to;
 
-  /* What needs no change goes straight from the mapping. */
-  if (!want->permute && (guintptr) from % size == 0) {
-    job->status = job->device->upload (job->stream, dst, from, tensor->dtype);
-    return job->status == KRN_OK;
-  }
-  if (!(stage = next_stage (job)))
+  if (!stage)
+    return FALSE;
+  if (want->permute && !job->raw)
+    job->raw = g_malloc (job->stage_bytes);
+  to = want->permute ? job->raw : stage->memory;
+  if (!eng_weights_read (job->loader->weights, tensor, first * size, to, n * size, error))
     return FALSE;
   if (want->permute)
-    transpose_rows (stage->memory, from, n / (in * positions), in, positions, size);
-  else
-    memcpy (stage->memory, from, n * size);
+    transpose_rows (stage->memory, to, n / (in * positions), in, positions, size);
   job->status = job->device->upload (job->stream, dst, stage->memory, tensor->dtype);
   if (job->status == KRN_OK)
     job->status = job->device->event_record (job->stream, stage->event);
@@ -137,7 +133,7 @@ send_piece (struct job *job, const struct eng_want *want, char *to, krn_dtype dt
     const int64_t part = MIN (chunk, n - first);
     const krn_tensor dst = krn_tensor_make (to + first * size, dtype, 1, 1, 1, part);
 
-    if (!may_go_on (job, tensor, error) || !send_chunk (job, want, dst, tensor, first))
+    if (!may_go_on (job, error) || !send_chunk (job, want, dst, tensor, first, error))
       return FALSE;
     report (job, part * size);
   }
@@ -150,7 +146,7 @@ send_want (struct job *job, const struct eng_want *want, krn_tensor tensor, GErr
   char *to = tensor.data;
 
   if (want->constant) {
-    if (!may_go_on (job, NULL, error))
+    if (!may_go_on (job, error))
       return FALSE;
     job->status = job->device->upload (job->stream, tensor, want->constant, KRN_F32);
     report (job, krn_count (tensor) * sizeof (float));
@@ -258,6 +254,7 @@ finish_job (struct job *job)
       job->device->host_free (job->device, job->stage[i].memory);
     job->device->event_free (job->stage[i].event);
   }
+  g_free (job->raw);
 }
 
 /* Everything on the device, or nothing, and error set. */
@@ -298,7 +295,7 @@ eng_loader_finish (eng_loader *loader, struct krn_device *device, krn_stream *st
     return NULL;
   }
   job.stage_bytes = find_stage_bytes (loader);
-  if (!may_go_on (&job, NULL, error) ||
+  if (!may_go_on (&job, error) ||
       !run_job (&job, eng_loader_plan (loader, device->weight, offsets), offsets, error))
     return NULL;
   for (guint i = 0; i < loader->wants->len; i++) {

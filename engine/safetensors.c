@@ -4,6 +4,7 @@
 #include "engine/json.h"
 #include "engine/json_reader.h"
 
+#include <errno.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -319,18 +320,25 @@ eng_safetensors_free (eng_safetensors *file)
 }
 
 gboolean
-eng_safetensors_check (const eng_safetensors *file, const struct eng_tensor_info *tensor,
-                       GError **error)
+eng_safetensors_read (const eng_safetensors *file, const struct eng_tensor_info *tensor,
+                      size_t from, void *to, size_t bytes, GError **error)
 {
   const char *contents = g_mapped_file_get_contents (file->mapping);
-  const guint64 end = (const char *) tensor->data + tensor->bytes - contents;
-  struct stat info;
+  const goffset begin = (const char *) tensor->data - contents;
+  const gssize n = eng_json_read_at (file->fd, to, bytes, begin + from);
+  struct stat info = { 0 };
 
-  if (fstat (file->fd, &info) == 0 && (guint64) info.st_size >= end)
+  if (n == (gssize) bytes)
     return TRUE;
+  if (n < 0) {
+    g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "%s: \"%s\" could not be read: %s", file->label,
+                 tensor->name, g_strerror (errno));
+    return FALSE;
+  }
+  fstat (file->fd, &info);
   g_set_error (error, ENG_ERROR, ENG_ERROR_FILE,
-               "%s: became shorter while it was read: \"%s\" ends at byte %" G_GUINT64_FORMAT
+               "%s: became shorter while it was read: \"%s\" ends at byte %" G_GOFFSET_FORMAT
                ", but the file has %" G_GOFFSET_FORMAT,
-               file->label, tensor->name, end, (goffset) info.st_size);
+               file->label, tensor->name, begin + (goffset) tensor->bytes, (goffset) info.st_size);
   return FALSE;
 }

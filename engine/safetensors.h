@@ -12,7 +12,7 @@
 
 typedef struct {
   char *label; /* as messages show the file */
-  int fd;      /* kept to ask for the size again */
+  int fd;      /* what tensors are read from */
   GMappedFile *mapping;
   const char *data; /* borrowed from the mapping: first byte behind the header */
   guint64 data_size;
@@ -25,9 +25,10 @@ typedef struct {
 eng_safetensors *eng_safetensors_open (const char *path, GError **error);
 void eng_safetensors_free (eng_safetensors *file);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_safetensors, eng_safetensors_free)
-/* FALSE and error when the file is now too short for tensor, which would raise SIGBUS. */
-gboolean eng_safetensors_check (const eng_safetensors *file, const struct eng_tensor_info *tensor,
-                                GError **error);
-/* The same for a tensor of any of the files; for whoever reads the mapping. */
-gboolean eng_weights_check (const eng_weights *weights, const struct eng_tensor_info *tensor,
-                            GError **error);
+/* Copies bytes of tensor, from that byte on, by read: of the mapping a file that has become shorter
+ * would leave SIGBUS, here it is an error. */
+gboolean eng_safetensors_read (const eng_safetensors *file, const struct eng_tensor_info *tensor,
+                               size_t from, void *to, size_t bytes, GError **error);
+/* The same for a tensor of any of the files. */
+gboolean eng_weights_read (const eng_weights *weights, const struct eng_tensor_info *tensor,
+                           size_t from, void *to, size_t bytes, GError **error);

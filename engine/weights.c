@@ -252,15 +252,18 @@ eng_weights_get_metadata (const eng_weights *weights)
 }
 
 gboolean
-eng_weights_check (const eng_weights *weights, const struct eng_tensor_info *tensor, GError **error)
+eng_weights_read (const eng_weights *weights, const struct eng_tensor_info *tensor, size_t from,
+                  void *to, size_t bytes, GError **error)
 {
   for (guint i = 0; i < weights->files->len; i++) {
     const eng_safetensors *file = weights->files->pdata[i];
     const guint64 offset = (guintptr) tensor->data - (guintptr) file->data;
 
     if ((guintptr) tensor->data >= (guintptr) file->data && offset <= file->data_size &&
-        file->tensors->len && g_hash_table_contains (file->seen, tensor->name))
-      return eng_safetensors_check (file, tensor, error);
+        g_hash_table_contains (file->seen, tensor->name))
+      return eng_safetensors_read (file, tensor, from, to, bytes, error);
   }
-  g_return_val_if_reached (FALSE);
+  g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "%s: \"%s\" is in no file", weights->path,
+               tensor->name);
+  return FALSE;
 }

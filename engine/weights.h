@@ -6,9 +6,9 @@
  * the shape times the dtype's size, no overflow).  Immutable after opening; may be shared between
  * threads.
  *
- * If a file is cut short or deleted while it is mapped, reading it would raise SIGBUS: deleted is
- * harmless (the mapping keeps it), and a loader checks the size again before it uploads each
- * tensor. */
+ * Reading the mapping of a file that was cut short raises SIGBUS, so the engine itself reads data
+ * by eng_weights_read (engine/safetensors.h), for which that is an error.  A deleted file is
+ * harmless. */
 #pragma once
 
 #include "kernels/device.h"
@@ -23,7 +23,7 @@ struct eng_tensor_info {
   const char *on_disk; /* the dtype as written in the file, such as "BF16" or "F8_E4M3" */
   int n_dims;
   int64_t dim[4];   /* the first four, when there are more */
-  const void *data; /* borrowed from the mapping, unaligned */
+  const void *data; /* borrowed from the mapping, unaligned; see above */
   size_t bytes;
 };
 
