@@ -165,12 +165,11 @@ static void
 update_model_cb (SlSidebar *self)
 {
   g_autofree char *starter = sl_starter_dup_path (), *label = NULL, *family = NULL, *device = NULL;
-  g_autofree char *subtitle = NULL, *reason = NULL;
+  g_autofree char *subtitle = NULL, *reason = NULL, *tip = NULL;
   const char *path = sl_session_get_model_path (self->session);
 
   g_object_get (self->session, "model-family", &family, "device-name", &device, "device-reason",
                 &reason, NULL);
-  gtk_widget_set_tooltip_text (GTK_WIDGET (self->model_row), *reason ? reason : NULL);
   label = *path ? dup_model_label (path, starter) : NULL;
   if (sl_session_get_state (self->session) == SL_STATE_LOADING)
     subtitle = g_strdup (_ ("Loading…"));
@@ -179,6 +178,9 @@ update_model_cb (SlSidebar *self)
     subtitle = g_strdup_printf (_ ("%s on %s"), family, device);
   gtk_menu_button_set_label (self->model_button, label ? label : _ ("Choose…"));
   adw_action_row_set_subtitle (self->model_row, subtitle ? subtitle : "");
+  /* Whole, where the line is cut; and why it is not a GPU. */
+  tip = g_strjoin ("\n", subtitle ? subtitle : "", *reason ? reason : NULL, NULL);
+  gtk_widget_set_tooltip_text (GTK_WIDGET (self->model_row), *tip ? tip : NULL);
 }
 
 static void
