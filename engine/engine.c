@@ -266,6 +266,7 @@ eng_engine_new (const struct eng_options *options, GError **error)
 {
   const struct eng_options defaults = { 0 };
   eng_engine *engine = g_new0 (eng_engine, 1);
+  g_autoptr (GError) why = NULL;
 
   options = options ? options : &defaults;
   g_mutex_init (&engine->mutex);
@@ -275,7 +276,9 @@ eng_engine_new (const struct eng_options *options, GError **error)
   engine->device = eng_device_open (options->device, options->threads, &engine->reason, error);
   engine->pipeline = engine->device ? eng_pipeline_new (engine->device, error) : NULL;
   if (engine->pipeline)
-    engine->thread = g_thread_try_new ("engine", engine_thread, engine, error);
+    engine->thread = g_thread_try_new ("engine", engine_thread, engine, &why);
+  if (why)
+    g_set_error (error, ENG_ERROR, ENG_ERROR_DEVICE, "no thread for the engine: %s", why->message);
   if (!engine->thread)
     g_clear_pointer (&engine, eng_engine_free);
   return engine;

@@ -121,8 +121,10 @@ allocate_block (eng_lanes *lanes, size_t total, const char *what, GError **error
   g_autofree char *needed = g_format_size (total);
   g_autofree char *available = g_format_size (free_bytes);
   g_set_error (error, ENG_ERROR, ENG_ERROR_MEMORY,
-               "%s needs %s of memory, but only %s are free on %s", what, needed, available,
-               device->name);
+               total > free_bytes ? "%s needs %s of memory, but only %s are free on %s"
+                                  : "%s needs %s of memory, which was refused although %s are free "
+                                    "on %s",
+               what, needed, available, device->name);
   lanes->block = NULL;
   return FALSE;
 }

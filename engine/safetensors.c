@@ -250,6 +250,7 @@ static char *
 map_file (eng_safetensors *file, goffset size, gsize *header_size, GError **error)
 {
   g_autofree char *header = NULL;
+  g_autoptr (GError) why = NULL;
   guint64 length;
 
   if (size < 8 || eng_json_read_at (file->fd, &length, 8, 0) != 8) {
@@ -267,9 +268,11 @@ map_file (eng_safetensors *file, goffset size, gsize *header_size, GError **erro
     return NULL;
   }
   header = g_malloc (length + 1);
-  file->mapping = g_mapped_file_new_from_fd (file->fd, FALSE, error);
-  if (!file->mapping)
+  file->mapping = g_mapped_file_new_from_fd (file->fd, FALSE, &why);
+  if (!file->mapping) {
+    g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "%s: %s", file->label, why->message);
     return NULL;
+  }
   if (eng_json_read_at (file->fd, header, length, 8) != (gssize) length ||
       g_mapped_file_get_length (file->mapping) < (gsize) size) {
     g_set_error (error, ENG_ERROR, ENG_ERROR_FILE, "%s: became shorter while it was opened",
