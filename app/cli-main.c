@@ -33,7 +33,9 @@ print_help (FILE *out)
 int
 cli_fail (const GError *error)
 {
-  fprintf (stderr, "safelight-cli: %s\n", error->message);
+  g_autofree char *line = g_strdelimit (g_strdup (error->message), "\n\r", ' ');
+
+  fprintf (stderr, "safelight-cli: %s\n", line);
   if (error->domain != ENG_ERROR)
     return error->domain == G_OPTION_ERROR ? CLI_USAGE : CLI_FILE;
   switch (error->code) {

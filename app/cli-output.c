@@ -122,10 +122,11 @@ cli_print_json (const eng_image *image, const char *path)
   const struct eng_params *p = eng_image_get_params (image);
   g_autoptr (JsonBuilder) b = json_builder_new ();
   g_autofree char *seed = g_strdup_printf ("%" G_GUINT64_FORMAT, p->seed);
+  g_autofree char *file = g_filename_display_name (path); /* JSON is UTF-8, a name need not be */
   const char *warning = eng_image_get_warning (image);
 
   json_builder_begin_object (b);
-  add_string (b, "file", path);
+  add_string (b, "file", file);
   add_string (b, "prompt", p->prompt);
   add_string (b, "model", eng_image_get_model_name (image));
   add_int (b, "width", p->width);

@@ -207,6 +207,7 @@ test_errors (void)
     { "generate -m {model} -p a -W 64 -H 64 --init-latents {}/none", 3, "*/none*" },
     { "info", 2, "*takes one path*" },
     { "info {}/none", 3, "*/none*" },
+    { "info '{}/two\nlines'", 3, "*/two lines*" },
     { "tokenize --tokenizer {}/none.json", 3, "*none.json*" },
   };
   g_autoptr (tmp_folder) folder = tmp_folder_new ();
