@@ -19,7 +19,7 @@ static const float flux_preview[17 * 3] = {
 struct load_progress {
   void (*progress) (double fraction, void *data);
   void *data;
-  size_t before, total; /* bytes of earlier parts, of all */
+  size_t before, part, total; /* eng_loader_get_bytes of earlier parts, of this one, of all */
 };
 
 static void
@@ -27,8 +27,9 @@ progress_cb (size_t done, size_t total, void *data)
 {
   const struct load_progress *p = data;
 
-  if (p->progress && p->total)
-    p->progress ((double) (p->before + done) / p->total, p->data);
+  /* done and total are bytes on the device, whose weights may be narrower. */
+  if (p->progress && p->total && total)
+    p->progress ((p->before + (double) done / total * p->part) / p->total, p->data);
 }
 
 /* Three numbers of a row of preview.json; FALSE when it holds anything else. */
@@ -184,11 +185,12 @@ load_blocks (eng_model *model, eng_loader **loaders, krn_stream *stream,
   for (guint i = 0; i < ENG_N_PARTS; i++)
     progress->total += eng_loader_get_bytes (loaders[i]);
   for (guint i = 0; i < ENG_N_PARTS; i++) {
+    progress->part = eng_loader_get_bytes (loaders[i]);
     model->blocks[i] = eng_loader_finish (loaders[i], model->device, stream, progress_cb, progress,
                                           cancelled, error);
     if (!model->blocks[i])
       return FALSE;
-    progress->before += eng_loader_get_bytes (loaders[i]);
+    progress->before += progress->part;
   }
   return TRUE;
 }

@@ -74,7 +74,8 @@ void eng_loader_want_conv (eng_loader *loader, krn_tensor *target, int out, int 
 /* A piece of f32 that does not come from the file (tables of constants), n copied. */
 void eng_loader_want_constant (eng_loader *loader, krn_tensor *target, int64_t rows, int64_t cols,
                                const float *values);
-/* Bytes on the device that finish will take. */
+/* Bytes that finish takes on a device whose weights are f32: the most, and a part's share of a
+ * model. */
 size_t eng_loader_get_bytes (const eng_loader *loader);
 /* Allocates one block, uploads everything on stream, waits, and returns the block, which the caller
  * gives back with device->free_memory.  progress (may be NULL) gets bytes done and in all, on this

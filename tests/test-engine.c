@@ -368,6 +368,38 @@ test_load_supersedes (void)
     fixture_load_clear (&loads[i]);
 }
 
+struct progress {
+  struct fixture_load load; /* first: its done is the observer's */
+  double last;
+};
+
+static void
+rising_progress_cb (double fraction, void *data)
+{
+  struct progress *p = data;
+
+  g_assert_cmpfloat (fraction, >=, p->last);
+  p->last = fraction;
+}
+
+/* From somewhere to exactly 1. */
+static void
+test_load_progress (void)
+{
+  g_autofree char *tiny = tiny_path ();
+  g_autoptr (eng_engine) engine = tiny_engine ();
+  struct progress p = { 0 };
+  const struct eng_load_observer observer = { rising_progress_cb, fixture_load_done_cb, &p };
+
+  g_mutex_init (&p.load.mutex);
+  g_cond_init (&p.load.cond);
+  eng_engine_load (engine, tiny, &observer);
+  fixture_load_wait (&p.load);
+  g_assert_no_error (p.load.error);
+  g_assert_cmpfloat (p.last, ==, 1);
+  fixture_load_clear (&p.load);
+}
+
 /* Holds the engine's thread in a job's progress until it is let go. */
 struct gate {
   GMutex mutex;
@@ -521,6 +553,7 @@ main (int argc, char **argv)
   g_test_add_func ("/engine/broken-models", test_broken_models);
   g_test_add_func ("/engine/model-deleted-while-loading", test_model_deleted_while_loading);
   g_test_add_func ("/engine/load-supersedes", test_load_supersedes);
+  g_test_add_func ("/engine/load-progress", test_load_progress);
   g_test_add_func ("/engine/load-that-a-job-waits-for-fails", test_load_that_a_job_waits_for_fails);
   g_test_add_func ("/engine/inspect", test_inspect);
   g_test_add_func ("/engine/name", test_name);
