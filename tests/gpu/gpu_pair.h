@@ -67,6 +67,9 @@ void check_true (bool holds, const char *what);
 #define BF16_ROUNDED 0x1p-8
 /* Two roundings, of what is computed from numbers that were rounded on the way. */
 #define BF16_TWICE 0x1p-7
+/* Attention's weights are rounded as well, which costs 2^-9 of values that are several times their
+ * weighted mean. */
+#define BF16_WEIGHED 0x1p-6
 #define F32_ROUNDED 1e-5
 
 /* Starts an operation, and prints the table of all. */

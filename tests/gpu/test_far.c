@@ -51,9 +51,9 @@ products (void)
     check (&y, t.cpu->linear (t.cpu_stream, y.cpu, x.cpu, w.cpu, absent.cpu, false),
            t.gpu->linear (t.stream, y.gpu, x.gpu, w.gpu, absent.gpu, false), BF16_ROUNDED);
     check (&y, t.cpu->attention (t.cpu_stream, y.cpu, x.cpu, x.cpu, x.cpu, &args),
-           t.gpu->attention (t.stream, y.gpu, x.gpu, x.gpu, x.gpu, &args), BF16_TWICE);
+           t.gpu->attention (t.stream, y.gpu, x.gpu, x.gpu, x.gpu, &args), BF16_WEIGHED);
     check (&y, t.cpu->attention (t.cpu_stream, y.cpu, x.cpu, x.cpu, x.cpu, &wide),
-           t.gpu->attention (t.stream, y.gpu, x.gpu, x.gpu, x.gpu, &wide), BF16_TWICE);
+           t.gpu->attention (t.stream, y.gpu, x.gpu, x.gpu, x.gpu, &wide), BF16_WEIGHED);
   }
   pair_free (&x);
   pair_free (&y);

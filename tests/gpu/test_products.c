@@ -65,7 +65,7 @@ attention (int64_t tokens, int64_t keys, struct krn_attention args, bool packed)
              ? "attention"
              : "attention, any width");
   check (&o, t.cpu->attention (t.cpu_stream, o.cpu, q.cpu, k.cpu, v.cpu, &args),
-         t.gpu->attention (t.stream, o.gpu, q.gpu, k.gpu, v.gpu, &args), BF16_TWICE);
+         t.gpu->attention (t.stream, o.gpu, q.gpu, k.gpu, v.gpu, &args), BF16_WEIGHED);
   if (packed) {
     pair_free (&qkv);
   } else {
