@@ -64,6 +64,34 @@ net_read_config (const char *path)
   return config;
 }
 
+/* A member of config.json, the value it gets, and what the refusal says. */
+struct net_refusal {
+  const char *key, *value, *message;
+};
+
+/* Changes one member at a time of folder's config.  make has the loader's network read it: TRUE
+ * when that is refused. */
+static inline void
+net_assert_refused (const char *folder, const struct net_refusal *cases, gsize n,
+                    gboolean (*make) (JsonObject *config, eng_loader *loader, GError **error))
+{
+  g_autoptr (eng_weights) weights = net_open_weights (folder);
+
+  for (gsize i = 0; i < n; i++) {
+    JsonObject *config = net_read_config (folder);
+    eng_loader *loader = eng_loader_new (weights, folder, "");
+    g_autoptr (GError) error = NULL;
+
+    json_object_set_member (config, cases[i].key, json_from_string (cases[i].value, NULL));
+    g_assert_true (make (config, loader, &error));
+    g_assert_true (error->domain == ENG_ERROR);
+    g_test_message ("%s", error->message);
+    g_assert_nonnull (strstr (error->message, cases[i].message));
+    json_object_unref (config);
+    eng_loader_free (loader);
+  }
+}
+
 /* Puts the weights on the device and frees the loader. */
 static inline void
 net_load (struct net *net, eng_loader *loader)

@@ -92,12 +92,16 @@ test_prefix (void)
   net_close (&net);
 }
 
+static gboolean
+is_refused (JsonObject *config, eng_loader *loader, GError **error)
+{
+  return eng_qwen3_new (config, loader, error) == NULL;
+}
+
 static void
 test_refuses (void)
 {
-  static const struct {
-    const char *key, *value, *message;
-  } cases[] = {
+  static const struct net_refusal cases[] = {
     { "num_key_value_heads", "3", "\"num_attention_heads\" is 4, expected a multiple of" },
     { "head_dim", "7", "\"head_dim\" is 7, expected an even number" },
     { "attention_bias", "true", "\"attention_bias\" is true, expected false" },
@@ -107,21 +111,8 @@ test_refuses (void)
     { "rope_parameters", "{\"rope_theta\": 1e6, \"rope_type\": \"yarn\"}", "yarn" },
     { "rope_parameters", "null", "rope_theta" },
   };
-  g_autoptr (eng_weights) weights = net_open_weights (folder);
 
-  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
-    JsonObject *config = net_read_config (folder);
-    eng_loader *loader = eng_loader_new (weights, "text encoder", "");
-    g_autoptr (GError) error = NULL;
-
-    json_object_set_member (config, cases[i].key, json_from_string (cases[i].value, NULL));
-    g_assert_null (eng_qwen3_new (config, loader, &error));
-    g_assert_true (error->domain == ENG_ERROR);
-    g_test_message ("%s", error->message);
-    g_assert_nonnull (strstr (error->message, cases[i].message));
-    json_object_unref (config);
-    eng_loader_free (loader);
-  }
+  net_assert_refused (folder, cases, G_N_ELEMENTS (cases), is_refused);
 }
 
 int

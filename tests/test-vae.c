@@ -177,12 +177,16 @@ test_decoder_only (void)
   net_close (&net);
 }
 
+static gboolean
+is_refused (JsonObject *config, eng_loader *loader, GError **error)
+{
+  return eng_vae_new (config, loader, error) == NULL;
+}
+
 static void
 test_refuses (void)
 {
-  static const struct {
-    const char *key, *value, *message;
-  } cases[] = {
+  static const struct net_refusal cases[] = {
     { "norm_num_groups", "3", "\"block_out_channels\"[0] is 8, expected a multiple of" },
     { "block_out_channels", "[]", "\"block_out_channels\" has 0 numbers, expected 1 to 8" },
     { "block_out_channels", "[8, 16, -16, 32]", "\"block_out_channels\"[2] is -16" },
@@ -192,21 +196,8 @@ test_refuses (void)
     { "scaling_factor", "0", "scaling_factor" },
     { "layers_per_block", "100", "layers_per_block" },
   };
-  g_autoptr (eng_weights) weights = net_open_weights (folder);
 
-  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
-    JsonObject *config = net_read_config (folder);
-    eng_loader *loader = eng_loader_new (weights, "vae", "");
-    g_autoptr (GError) error = NULL;
-
-    json_object_set_member (config, cases[i].key, json_from_string (cases[i].value, NULL));
-    g_assert_null (eng_vae_new (config, loader, &error));
-    g_assert_true (error->domain == ENG_ERROR);
-    g_test_message ("%s", error->message);
-    g_assert_nonnull (strstr (error->message, cases[i].message));
-    json_object_unref (config);
-    eng_loader_free (loader);
-  }
+  net_assert_refused (folder, cases, G_N_ELEMENTS (cases), is_refused);
 }
 
 int

@@ -209,12 +209,16 @@ test_native (void)
   net_close (&net);
 }
 
+static gboolean
+is_refused (JsonObject *config, eng_loader *loader, GError **error)
+{
+  return eng_z_image_new (config, loader, error) == NULL;
+}
+
 static void
 test_refuses (void)
 {
-  static const struct {
-    const char *key, *value, *message;
-  } cases[] = {
+  static const struct net_refusal cases[] = {
     { "n_heads", "5", "\"n_kv_heads\" is 3, expected as many as \"n_heads\", 5" },
     { "dim", "50", "\"dim\" is 50, expected a multiple of \"n_heads\", 3" },
     { "axes_dims", "[4, 6, 8]", "\"axes_dims\" have the sum 18, expected the size of a head, 16" },
@@ -229,21 +233,8 @@ test_refuses (void)
     { "rope_theta", "\"high\"", "rope_theta" },
     { "n_layers", "99999999999", "n_layers" },
   };
-  g_autoptr (eng_weights) weights = net_open_weights (folder);
 
-  for (guint i = 0; i < G_N_ELEMENTS (cases); i++) {
-    JsonObject *config = net_read_config (folder);
-    eng_loader *loader = eng_loader_new (weights, "transformer", "");
-    g_autoptr (GError) error = NULL;
-
-    json_object_set_member (config, cases[i].key, json_from_string (cases[i].value, NULL));
-    g_assert_null (eng_z_image_new (config, loader, &error));
-    g_assert_true (error->domain == ENG_ERROR);
-    g_test_message ("%s", error->message);
-    g_assert_nonnull (strstr (error->message, cases[i].message));
-    json_object_unref (config);
-    eng_loader_free (loader);
-  }
+  net_assert_refused (folder, cases, G_N_ELEMENTS (cases), is_refused);
 }
 
 /* A file that is no native transformer, read without a config. */
