@@ -122,8 +122,6 @@ eng_qwen3 *
 eng_qwen3_new (JsonObject *config, eng_loader *loader, GError **error)
 {
   eng_qwen3 *model = g_new0 (eng_qwen3, 1);
-  /* A file saved from Qwen3ForCausalLM has the prefix, one from Qwen3Model has none. */
-  const char *prefix = eng_loader_has (loader, "model.embed_tokens.weight") ? "model." : "";
 
   if (!read_config (model, config, error)) {
     g_prefix_error (error, "text encoder: ");
@@ -132,10 +130,10 @@ eng_qwen3_new (JsonObject *config, eng_loader *loader, GError **error)
   }
 
   model->layer = g_new0 (struct layer, model->layers);
-  eng_want (loader, &model->embedding, model->vocabulary, model->width, prefix,
-            "embed_tokens.weight", NULL, NULL);
+  eng_want (loader, &model->embedding, model->vocabulary, model->width, "", "embed_tokens.weight",
+            NULL, NULL);
   for (int i = 0; i < model->layers - 1; i++) {
-    g_autofree char *layer = g_strdup_printf ("%slayers.%d.", prefix, i);
+    g_autofree char *layer = g_strdup_printf ("layers.%d.", i);
     want_layer (model, loader, &model->layer[i], layer);
   }
   return model;

@@ -8,8 +8,10 @@
 
 typedef struct eng_qwen3 eng_qwen3; /* opaque; does not own the memory its weights point to */
 
-/* Reads config.json's object and asks loader for every tensor that is used.  NULL and error when
- * the config lacks a key or holds an impossible value.  The result must outlive eng_loader_finish.
+/* Reads config.json's object and asks loader for every tensor that is used; the loader's prefix is
+ * what stands before "embed_tokens" and "layers", such as "model." of a Qwen3ForCausalLM.  NULL and
+ * error when the config lacks a key or holds an impossible value.  The result must outlive
+ * eng_loader_finish.
  */
 eng_qwen3 *eng_qwen3_new (JsonObject *config, eng_loader *loader, GError **error);
 void eng_qwen3_free (eng_qwen3 *model);

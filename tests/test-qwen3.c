@@ -19,11 +19,11 @@ forward_cb (struct eng_run *run, void *data)
 }
 
 static eng_qwen3 *
-load (struct net *net, const eng_weights *weights)
+load (struct net *net, const eng_weights *weights, const char *prefix)
 {
   JsonObject *config = net_read_config (folder);
   g_autoptr (GError) error = NULL;
-  eng_loader *loader = eng_loader_new (weights, "text encoder", "");
+  eng_loader *loader = eng_loader_new (weights, "text encoder", prefix);
   eng_qwen3 *model = eng_qwen3_new (config, loader, &error);
 
   g_assert_no_error (error);
@@ -56,7 +56,7 @@ test_golden (void)
   struct net net;
 
   net_open (&net);
-  eng_qwen3 *model = load (&net, weights);
+  eng_qwen3 *model = load (&net, weights, "");
   g_assert_cmpint (eng_qwen3_get_vocabulary_size (model), ==, 300);
   krn_tensor s = encode (&net, model, goldens, "ids.S");
   krn_tensor l = encode (&net, model, goldens, "ids.L");
@@ -84,7 +84,7 @@ test_prefix (void)
   g_autoptr (eng_weights) prefixed = net_file_finish (&file);
 
   net_open (&net);
-  eng_qwen3 *plain = load (&net, weights), *model = load (&net, prefixed);
+  eng_qwen3 *plain = load (&net, weights, ""), *model = load (&net, prefixed, "model.");
   net_assert_same (&net, encode (&net, plain, goldens, "ids.S"),
                    encode (&net, model, goldens, "ids.S"));
   eng_qwen3_free (plain);
