@@ -169,6 +169,7 @@ capture_pictures (SlWindow *window)
     { "misty hills at dawn", 21, 320, 208 },
     { "a lavender field at dusk", 8, 256, 256 },
     { "rolling hills by day with clouds", 4, 384, 256 },
+    { "mountains at sunset with a lake", 2, 384, 256 },
   };
 
   gtk_toggle_button_set_active (find_id (window, "seed_lock"), TRUE);
@@ -264,10 +265,14 @@ make_pictures (void)
   AdwFlap *flap;
 
   g_object_set (gtk_settings_get_default (), "gtk-font-name", "Cantarell 11",
-                "gtk-decoration-layout", ":close", NULL);
+                "gtk-decoration-layout", ":close", "gtk-hint-font-metrics", TRUE, "gtk-xft-hinting",
+                1, "gtk-xft-hintstyle", "hintslight", NULL);
   if (wanted ("no-engine"))
     g_setenv ("SAFELIGHT_FAKE_NO_ENGINE", "1", TRUE);
   window = open_window (args.width, args.height);
+  /* What GTK does under a window manager that lets it draw a shadow. */
+  gtk_widget_remove_css_class (GTK_WIDGET (window), "solid-csd");
+  gtk_widget_add_css_class (GTK_WIDGET (window), "csd");
   if (wanted ("no-engine")) {
     wait_ms (800);
     capture (window, "no-engine");

@@ -18,6 +18,7 @@ shoot () { # shoot PROGRAM PREFIX WIDTH HEIGHT STATES
   # shellcheck disable=SC2016  # for the inner shell
   xvfb-run -a -s "-screen 0 ${3}x${4}x24 -noreset" bash -c '
     xcompmgr & manager=$!
+    sleep 0.5 # GTK looks for one only when it starts
     "$@"
     status=$?
     kill "$manager"
