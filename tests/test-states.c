@@ -278,6 +278,23 @@ test_negative_prompt (void)
 }
 
 static void
+test_long_prompt (void)
+{
+  SlWindow *window = open_ready ();
+  g_autofree char *book = g_strnfill (1 << 20, 'x'), *text = NULL;
+  const gint64 before = g_get_monotonic_time ();
+
+  type_prompt (window, book);
+  g_object_get (find_id (window, "prompt"), "text", &text, NULL);
+  g_test_message ("a megabyte of text took %.1f ms",
+                  (double) (g_get_monotonic_time () - before) / 1e3);
+  g_assert_cmpuint (strlen (text), ==, 8000);
+  wait_ms (300);
+  type_prompt (window, "");
+  close_window (window);
+}
+
+static void
 test_seed (void)
 {
   SlWindow *window = open_ready ();
@@ -492,6 +509,7 @@ main (int argc, char **argv)
   g_test_add_func ("/states/choose-while-running", test_choose_while_running);
   g_test_add_func ("/states/use-settings", test_use_settings);
   g_test_add_func ("/states/negative-prompt", test_negative_prompt);
+  g_test_add_func ("/states/long-prompt", test_long_prompt);
   g_test_add_func ("/states/seed", test_seed);
   g_test_add_func ("/states/close-while-running", test_close_while_running);
   g_test_add_func ("/states/close-while-loading", test_close_while_loading);

@@ -3,6 +3,7 @@
 #include <glib/gi18n.h>
 
 #define COUNT_AFTER_MS 150 /* since the last key */
+#define MAX_CHARS 8000 /* many times what any model reads; a pasted book would stall the window */
 
 struct _SlPromptEditor {
   AdwBin parent_instance;
@@ -106,6 +107,19 @@ changed_cb (SlPromptEditor *self)
 }
 
 static void
+insert_text_cb (SlPromptEditor *self, GtkTextIter *at, const char *text, int length)
+{
+  const glong room = MAX_CHARS - gtk_text_buffer_get_char_count (self->buffer);
+
+  if (g_utf8_strlen (text, length) <= room)
+    return;
+  g_signal_stop_emission_by_name (self->buffer, "insert-text");
+  if (room > 0)
+    gtk_text_buffer_insert (self->buffer, at, text,
+                            (int) (g_utf8_offset_to_pointer (text, room) - text));
+}
+
+static void
 set_text (SlPromptEditor *self, const char *text)
 {
   g_autofree char *old = dup_text (self);
@@ -199,6 +213,7 @@ sl_prompt_editor_class_init (SlPromptEditorClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlPromptEditor, view);
   gtk_widget_class_bind_template_child (widget_class, SlPromptEditor, buffer);
   gtk_widget_class_bind_template_callback (widget_class, changed_cb);
+  gtk_widget_class_bind_template_callback (widget_class, insert_text_cb);
 }
 
 static void
