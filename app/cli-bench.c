@@ -136,9 +136,12 @@ cli_bench (int argc, char **argv)
   params.prompt = prompt ? prompt : "rolling hills by day with clouds";
   params.cfg = cfg;
   const struct eng_defaults *defaults = eng_model_info_get_defaults (info);
+  const char *reason = eng_engine_get_device_reason (engine);
   printf ("%s, %s, %dx%d, %d steps\n", eng_model_info_get_name (info),
           eng_engine_get_device_name (engine), params.width ? params.width : defaults->width,
           params.height ? params.height : defaults->height,
           params.steps ? params.steps : defaults->steps);
+  if (*reason)
+    puts (reason);
   return run (engine, params, repeats);
 }

@@ -5,7 +5,7 @@
 
 #include <stdio.h>
 
-/* pattern with its one %d (or %03d: any width to 9) replaced by number.  Without one: pattern
+/* pattern with its one %d (or %03d: any width to 99) replaced by number.  Without one: pattern
  * itself when count is 1, else with "-" and the number before the ending.  "%%" is a percent sign.
  * NULL and error for any other use of %.  The caller frees it. */
 char *cli_expand_name (const char *pattern, int number, int count, GError **error);

@@ -141,8 +141,8 @@ struct eng_params {     /* zero means the model's default, except for seed */
   enum eng_sampler sampler;
   enum eng_schedule schedule;
   enum eng_rng rng;
-  float shift;          /* of the sigma schedule; 0.01 to 100 */
-  float cfg_norm_cap;   /* > 0: guided prediction's norm at most this times the positive's */
+  float shift;        /* of the sigma schedule; 0.01 to 100 */
+  float cfg_norm_cap; /* > 0: guided prediction's norm at most this times the positive's; to 100 */
   float cfg_truncation; /* > 0: no guidance once 1 - sigma exceeds it; to 1 */
   enum eng_flags flags;
   const char *init_latents; /* .safetensors with one f32 [1, C, H/8, W/8]: used as the noise */
