@@ -26,6 +26,7 @@ struct conv {
   int h, w_in, h_out, w_out;             /* h and w_in: of x as it lies in memory */
   int in, out, kh, kw;
   int stride, pad, shift; /* shift 1: the input is doubled */
+  bool pairs;             /* y and add may be accessed two outputs at a time */
 };
 
 /* A thread's share of a step: eight channels of some pixels and outputs. */
@@ -135,8 +136,34 @@ multiply_step (float sum[4][4][4], const bf16 *stage, int warp, int lane)
   }
 }
 
-/* Bias and add are taken in f32, so that the result is rounded once.  y may be add: each element is
- * read by the thread that writes it. */
+/* An output and its right neighbour.  Bias and add are taken in f32, so that the result is rounded
+ * once.  y may be add: each element is read by the thread that writes it. */
+static __device__ void
+write_pair (const struct conv &c, size_t pixel, size_t out, float a, float b)
+{
+  const bool both = out + 1 < c.out;
+  bf16 *to = c.y + pixel * c.y_stride + out;
+  const bf16 *add = c.add ? c.add + pixel * c.add_stride + out : NULL;
+
+  if (c.bias) {
+    a += __bfloat162float (c.bias[out]);
+    b += both ? __bfloat162float (c.bias[out + 1]) : 0.f;
+  }
+  if (both && c.pairs) {
+    if (add) {
+      const unsigned raw = *(const unsigned *) add;
+
+      a += __uint_as_float (raw << 16);
+      b += __uint_as_float (raw & 0xffff0000u);
+    }
+    *(unsigned *) to = pack2 (a, b);
+    return;
+  }
+  to[0] = __float2bfloat16_rn (add ? a + __bfloat162float (add[0]) : a);
+  if (both)
+    to[1] = __float2bfloat16_rn (add ? b + __bfloat162float (add[1]) : b);
+}
+
 static __device__ void
 write_sums (const struct conv &c, const float sum[4][4][4], size_t pixel0, size_t out0, int warp,
             int lane)
@@ -148,20 +175,12 @@ write_sums (const struct conv &c, const float sum[4][4][4], size_t pixel0, size_
       const size_t pixel = pixel0 + warp % 2 * 64 + i * 16 + lane / 4 + half * 8;
 
 #pragma unroll
-      for (int j = 0; j < 4; j++)
-#pragma unroll
-        for (int k = 0; k < 2; k++) {
-          const size_t out = out0 + warp / 2 * 32 + j * 8 + lane % 4 * 2 + k;
-          float v = sum[i][j][half * 2 + k];
+      for (int j = 0; j < 4; j++) {
+        const size_t out = out0 + warp / 2 * 32 + j * 8 + lane % 4 * 2;
 
-          if (pixel < c.pixels && out < c.out) {
-            if (c.bias)
-              v += __bfloat162float (c.bias[out]);
-            if (c.add)
-              v += __bfloat162float (c.add[pixel * c.add_stride + out]);
-            c.y[pixel * c.y_stride + out] = __float2bfloat16_rn (v);
-          }
-        }
+        if (pixel < c.pixels && out < c.out)
+          write_pair (c, pixel, out, sum[i][j][half * 2], sum[i][j][half * 2 + 1]);
+      }
     }
 }
 
@@ -207,6 +226,14 @@ krn_cuda_conv_prepare (void)
   return status ? status
                 : krn_cuda_status (cudaFuncSetAttribute (
                       convolve<false>, cudaFuncAttributeMaxDynamicSharedMemorySize, SHARED_BYTES));
+}
+
+/* Every pixel starts where a 4-byte access may; absent tensors do not matter. */
+static bool
+starts_even (krn_tensor t)
+{
+  return t.data == NULL ||
+         ((uintptr_t) t.data % 4 == 0 && (krn_rows (t) == 1 || t.stride % 2 == 0));
 }
 
 static bool
@@ -271,6 +298,7 @@ krn_cuda_conv2d (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, k
   c.stride = args->stride;
   c.pad = args->pad_before;
   c.shift = args->upsample;
+  c.pairs = starts_even (y) && starts_even (args->add);
 
   const dim3 grid ((unsigned) pixel_blocks, (unsigned) out_blocks);
   if (c.in % 8 == 0 && krn_is_aligned (x) && krn_is_aligned (w))
