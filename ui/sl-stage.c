@@ -231,6 +231,7 @@ sl_stage_set_narrow (SlStage *self, gboolean narrow)
 {
   gtk_widget_set_visible (GTK_WIDGET (self->zoom_in), !narrow);
   gtk_widget_set_visible (GTK_WIDGET (self->zoom_out), !narrow);
+  gtk_widget_set_visible (GTK_WIDGET (self->left), !narrow);
 }
 
 static void

@@ -12,6 +12,7 @@ struct _SlStrip {
   GtkSingleSelection *selection;
 
   SlSession *session;
+  guint scroll_later; /* source id: a new row has to be laid out before it can be scrolled to */
 };
 
 enum { PROP_0, PROP_SESSION, PROP_SELECTED, N_PROPS };
@@ -19,6 +20,18 @@ enum { PROP_0, PROP_SESSION, PROP_SELECTED, N_PROPS };
 static GParamSpec *props[N_PROPS];
 
 G_DEFINE_FINAL_TYPE (SlStrip, sl_strip, ADW_TYPE_BIN)
+
+static gboolean
+scroll_later_cb (gpointer data)
+{
+  SlStrip *self = data;
+  const guint position = gtk_single_selection_get_selected (self->selection);
+
+  self->scroll_later = 0;
+  if (position != GTK_INVALID_LIST_POSITION)
+    gtk_widget_activate_action (GTK_WIDGET (self->view), "list.scroll-to-item", "u", position);
+  return G_SOURCE_REMOVE;
+}
 
 SlResult *
 sl_strip_get_selected (SlStrip *self)
@@ -34,8 +47,8 @@ sl_strip_select (SlStrip *self, SlResult *result)
   if (result)
     g_list_store_find (G_LIST_STORE (sl_session_get_results (self->session)), result, &position);
   gtk_single_selection_set_selected (self->selection, position);
-  if (position != GTK_INVALID_LIST_POSITION)
-    gtk_widget_activate_action (GTK_WIDGET (self->view), "list.scroll-to-item", "u", position);
+  if (position != GTK_INVALID_LIST_POSITION && !self->scroll_later)
+    self->scroll_later = g_timeout_add (50, scroll_later_cb, self);
 }
 
 static GdkContentProvider *
@@ -145,6 +158,7 @@ sl_strip_dispose (GObject *object)
 {
   SlStrip *self = SL_STRIP (object);
 
+  g_clear_handle_id (&self->scroll_later, g_source_remove);
   g_clear_object (&self->session);
 
   G_OBJECT_CLASS (sl_strip_parent_class)->dispose (object);
