@@ -4,6 +4,6 @@
 #include "engine/engine.h"
 #include "ui/sl-session.h"
 
-eng_engine *sl_session_get_engine (SlSession *self); /* NULL while it is made, or without one */
+eng_engine *sl_session_get_engine (SlSession *self);    /* NULL while it is made, or without one */
 eng_model_info *sl_session_get_model (SlSession *self); /* borrowed; NULL without one */
 SlRecipe *sl_session_recipe_from_params (const struct eng_params *params);
