@@ -2,19 +2,21 @@
 
 Coordinates are those of painter.h: y from 0 (top) to 1, x from 0 to the aspect ratio.
 """
+
 import math
 
 import numpy as np
 
-(BAND, ELLIPSE, GLOW, CRESCENT, RING, POLYGON, CAPSULE, HILL, DUNE, AURORA, ROWS,
- RIVER) = range(1, 13)
+BAND, ELLIPSE, GLOW, CRESCENT, RING, POLYGON, CAPSULE, HILL, DUNE, AURORA, ROWS, RIVER = range(
+    1, 13
+)
 RECORD, GEOMETRY = 25, 13
 FAR = 9.0
 
 
 def hexes(text):
     """'ffcc00 102030' -> [(r, g, b), (r, g, b)]"""
-    return [tuple(int(t[i:i + 2], 16) / 255 for i in (0, 2, 4)) for t in text.split()]
+    return [tuple(int(t[i : i + 2], 16) / 255 for i in (0, 2, 4)) for t in text.split()]
 
 
 def mix(a, b, t):
@@ -26,7 +28,7 @@ def scale(a, k):
 
 
 def luminance(c):
-    return .30 * c[0] + .55 * c[1] + .15 * c[2]
+    return 0.30 * c[0] + 0.55 * c[1] + 0.15 * c[2]
 
 
 class Hill:
@@ -39,7 +41,9 @@ class Hill:
 
     def y(self, x):
         f, p, g, q = self.waves
-        return self.base - self.height * (.5 + .36 * math.sin(f * x + p) + .14 * math.sin(g * x + q))
+        return self.base - self.height * (
+            0.5 + 0.36 * math.sin(f * x + p) + 0.14 * math.sin(g * x + q)
+        )
 
 
 class Canvas:
@@ -49,7 +53,7 @@ class Canvas:
     def __init__(self, aspect, light, haze, tone, fog=0.0, dark=1):
         self.aspect, self.light, self.haze, self.tone = aspect, light, haze, tone
         self.fog, self.dark = fog, dark
-        self.unit = aspect ** (.5 if aspect < 1 else .25)  # scale of objects
+        self.unit = aspect ** (0.5 if aspect < 1 else 0.25)  # scale of objects
         self.clip = (-FAR, -FAR, FAR, FAR)
         self.records = []
 
@@ -59,8 +63,12 @@ class Canvas:
         return mix(self.haze, tuple(x * y for x, y in zip(colour, self.light)), near)
 
     def add(self, kind, bounds, geometry, a, b=None, alpha=1.0):
-        box = [max(bounds[0], self.clip[0]), max(bounds[1], self.clip[1]),
-               min(bounds[2], self.clip[2]), min(bounds[3], self.clip[3])]
+        box = [
+            max(bounds[0], self.clip[0]),
+            max(bounds[1], self.clip[1]),
+            min(bounds[2], self.clip[2]),
+            min(bounds[3], self.clip[3]),
+        ]
         if box[0] >= box[2] or box[1] >= box[3]:
             return
         a = self.tone(a)
@@ -91,8 +99,9 @@ class Canvas:
     def polygon(self, points, colour, alpha=1.0):
         xs, ys = [p[0] for p in points], [p[1] for p in points]
         flat = [v for p in points for v in p]
-        self.add(POLYGON, (min(xs), min(ys), max(xs), max(ys)), [len(points)] + flat, colour,
-                 alpha=alpha)
+        self.add(
+            POLYGON, (min(xs), min(ys), max(xs), max(ys)), [len(points)] + flat, colour, alpha=alpha
+        )
 
     def box(self, x0, y0, x1, y1, colour):
         self.polygon([(x0, y0), (x1, y0), (x1, y1), (x0, y1)], colour)
@@ -103,7 +112,7 @@ class Canvas:
         box = (min(x0, x1) - r, min(y0, y1) - r, max(x0, x1) + r, max(y0, y1) + r)
         self.add(CAPSULE, box, (x0, y0, x1, y1, r0, r1), colour, alpha=alpha)
 
-    def hill(self, hill, crest, foot, depth=.25):
+    def hill(self, hill, crest, foot, depth=0.25):
         box = (-FAR, hill.base - hill.height, FAR, FAR)
         self.add(HILL, box, (hill.base, hill.height, *hill.waves, depth, 1), crest, foot)
 
@@ -113,7 +122,7 @@ class Canvas:
             r = [float(v) for v in rec]
             r[3], r[5] = max(2 * horizon - rec[5], horizon), 2 * horizon - rec[3]
             for i in (6, 9):
-                r[i:i + 3] = mix(r[i:i + 3], water, strength)
+                r[i : i + 3] = mix(r[i : i + 3], water, strength)
             g = 12
             if r[0] == POLYGON:
                 for k in range(int(r[g])):

@@ -3,6 +3,7 @@
 Worker processes draw scenes and captions; the training process paints and encodes them and keeps the
 newest of each picture size in a ring.
 """
+
 import multiprocessing as mp
 import os
 import queue
@@ -18,8 +19,15 @@ import vae
 from model import WRAP
 
 # height, width, share of the scenes
-SIZES = ((256, 256, .70), (256, 384, .07), (384, 256, .07), (384, 384, .06), (512, 512, .06),
-         (320, 480, .02), (480, 320, .02))
+SIZES = (
+    (256, 256, 0.70),
+    (256, 384, 0.07),
+    (384, 256, 0.07),
+    (384, 384, 0.06),
+    (512, 512, 0.06),
+    (320, 480, 0.02),
+    (480, 320, 0.02),
+)
 VARIANTS = {32: 4, 64: 3}  # captions of each scene by their padded length
 
 
@@ -31,7 +39,7 @@ def captions_of(a, rng, tokenizer, length):
         tokens = tokenizer.encode(WRAP % captions.caption(a, rng, length > 32)).ids
         tries += 1
         if len(tokens) <= length and (len(tokens) > length - 32 or tries > 12):
-            ids[k, :len(tokens)], counts[k] = tokens, len(tokens)
+            ids[k, : len(tokens)], counts[k] = tokens, len(tokens)
             k += 1
     return ids, counts
 
@@ -39,6 +47,7 @@ def captions_of(a, rng, tokenizer, length):
 def draw(seed, tokenizer, jobs):
     os.environ["TOKENIZERS_PARALLELISM"] = "false"
     from tokenizers import Tokenizer
+
     rng, tok = random.Random(seed), Tokenizer.from_file(tokenizer)
     while True:
         size = rng.choices(range(len(SIZES)), [s[2] for s in SIZES])[0]
@@ -57,11 +66,17 @@ class Ring:
 
     def __init__(self, height, width, capacity, device):
         self.height, self.width, self.capacity, self.total = height, width, capacity, 0
-        self.z = torch.zeros(capacity, 16, height // 8, width // 8, dtype=torch.bfloat16, device=device)
-        self.ids = {L: torch.zeros(capacity, n, L, dtype=torch.int16, device=device)
-                    for L, n in VARIANTS.items()}
-        self.counts = {L: torch.ones(capacity, n, dtype=torch.int16, device=device)
-                       for L, n in VARIANTS.items()}
+        self.z = torch.zeros(
+            capacity, 16, height // 8, width // 8, dtype=torch.bfloat16, device=device
+        )
+        self.ids = {
+            L: torch.zeros(capacity, n, L, dtype=torch.int16, device=device)
+            for L, n in VARIANTS.items()
+        }
+        self.counts = {
+            L: torch.ones(capacity, n, dtype=torch.int16, device=device)
+            for L, n in VARIANTS.items()
+        }
         self.filled = torch.ones((), device=device)
 
     def add(self, z, job):
@@ -86,17 +101,23 @@ class Stream:
         """Starts the workers; call before CUDA is initialised."""
         context = mp.get_context("fork")
         self.jobs = context.Queue(maxsize=48)
-        self.workers = [context.Process(target=draw, args=(seed * 1000 + i, tokenizer, self.jobs),
-                                        daemon=True) for i in range(workers)]
+        self.workers = [
+            context.Process(target=draw, args=(seed * 1000 + i, tokenizer, self.jobs), daemon=True)
+            for i in range(workers)
+        ]
         self.capacity = capacity
         for w in self.workers:
             w.start()
 
     def attach(self, vae_tensors, config, device):
         kind = torch.bfloat16 if device.startswith("cuda") else torch.float32
-        self.vae = {k: v.to(device, kind) for k, v in vae_tensors.items() if k.startswith("encoder")}
+        self.vae = {
+            k: v.to(device, kind) for k, v in vae_tensors.items() if k.startswith("encoder")
+        }
         self.config, self.device, self.kind = config, device, kind
-        self.rings = [Ring(h, w, max(64, int(self.capacity * share)), device) for h, w, share in SIZES]
+        self.rings = [
+            Ring(h, w, max(64, int(self.capacity * share)), device) for h, w, share in SIZES
+        ]
 
     @torch.no_grad()
     def take(self, wait=False):
@@ -111,7 +132,9 @@ class Stream:
         return True
 
     def fill(self, scenes_wanted):
-        while sum(r.total for r in self.rings) < scenes_wanted or not all(r.total for r in self.rings):
+        while sum(r.total for r in self.rings) < scenes_wanted or not all(
+            r.total for r in self.rings
+        ):
             self.take(wait=True)
 
     def stop(self):

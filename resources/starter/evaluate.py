@@ -7,6 +7,7 @@ A small convolutional network learns to read the attributes of scenes off freshl
 then it reads pictures generated for held-out prompts (captions.probe: other scenes and wording than
 in training).  The same network reads painted pictures of the same scenes, which bounds the score.
 """
+
 import argparse
 import itertools
 import multiprocessing as mp
@@ -26,8 +27,17 @@ import painter
 import scenes
 import vae
 
-BAR = {"terrain": .95, "time": .95, "palette": .95, "disc": .90, "clouds": .90, "weather": .90,
-       "boat": .80, "landmark": .80, "trees": .80}
+BAR = {
+    "terrain": 0.95,
+    "time": 0.95,
+    "palette": 0.95,
+    "disc": 0.90,
+    "clouds": 0.90,
+    "weather": 0.90,
+    "boat": 0.80,
+    "landmark": 0.80,
+    "trees": 0.80,
+}
 
 
 class Reader(nn.Module):
@@ -39,8 +49,14 @@ class Reader(nn.Module):
         layers = []
         for i, (a, b) in enumerate(zip(widths, widths[1:])):
             k = 5 if i == 0 else 3
-            layers += [nn.Conv2d(a, b, k, 2, k // 2, bias=False), nn.BatchNorm2d(b), nn.ReLU(True),
-                       nn.Conv2d(b, b, 3, 1, 1, bias=False), nn.BatchNorm2d(b), nn.ReLU(True)]
+            layers += [
+                nn.Conv2d(a, b, k, 2, k // 2, bias=False),
+                nn.BatchNorm2d(b),
+                nn.ReLU(True),
+                nn.Conv2d(b, b, 3, 1, 1, bias=False),
+                nn.BatchNorm2d(b),
+                nn.ReLU(True),
+            ]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1] * 4, sum(scenes.LABELS.values()))
 
@@ -75,21 +91,23 @@ def train_classifier(args, device):
         held, held_labels = drawn(pool, 60_000_000, 4)
     labels = torch.from_numpy(labels).to(device)
     net = Reader().to(device)
-    optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=.02)
+    optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.02)
     start, n, rng = time.time(), 0, np.random.default_rng(1)
     while (done := (time.time() - start) / args.seconds) < 1:
         for g in optimiser.param_groups:
-            g["lr"] = 2e-3 * min(1, (n + 1) / 100) * max(.01, 1 - done)
+            g["lr"] = 2e-3 * min(1, (n + 1) / 100) * max(0.01, 1 - done)
         j = rng.integers(0, len(lists), 160)
         x = painter.paint([lists[i] for i in j], 256, 256, device, ss=2)
         if n % 4 == 1:
             x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2.0, mode="bilinear")
         elif n % 4 == 3:
-            x = (x + .02 * torch.randn_like(x)).clamp(0, 1)
+            x = (x + 0.02 * torch.randn_like(x)).clamp(0, 1)
         with torch.autocast(device.split(":")[0], torch.bfloat16):
             out = net(x)
         truth = labels[torch.from_numpy(j).to(device)]
-        loss = sum(F.cross_entropy(o.float(), truth[:, i], label_smoothing=.02) for i, o in enumerate(out))
+        loss = sum(
+            F.cross_entropy(o.float(), truth[:, i], label_smoothing=0.02) for i, o in enumerate(out)
+        )
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -99,8 +117,10 @@ def train_classifier(args, device):
     right = (read == torch.from_numpy(held_labels)).float().mean(0)
     accuracy = {k: round(v.item(), 3) for k, v in zip(scenes.LABELS, right)}
     print("classifier: %d steps, on %d held-out pictures %s" % (n, len(held), accuracy))
-    torch.save({"net": {k: v.half() for k, v in net.state_dict().items()}, "accuracy": accuracy},
-               args.out + "/classifier.pt")
+    torch.save(
+        {"net": {k: v.half() for k, v in net.state_dict().items()}, "accuracy": accuracy},
+        args.out + "/classifier.pt",
+    )
 
 
 @torch.no_grad()
@@ -115,8 +135,8 @@ def reconstruction(folder, lists, device):
     tensors, _ = model.read_vae(folder, device)
     out = []
     for k in range(0, len(lists), 20):
-        x = painter.paint(lists[k:k + 20], 256, 256, device)
-        y = (vae.decode(tensors, vae.encode(tensors, x * 2 - 1)[0]) / 2 + .5).clamp(0, 1)
+        x = painter.paint(lists[k : k + 20], 256, 256, device)
+        y = (vae.decode(tensors, vae.encode(tensors, x * 2 - 1)[0]) / 2 + 0.5).clamp(0, 1)
         out += (-10 * torch.log10(((x - y) ** 2).mean((1, 2, 3)))).tolist()
     return out
 
@@ -153,7 +173,9 @@ def evaluate(args, device):
     kind = torch.bfloat16 if device != "cpu" else torch.float32
     saved = torch.load(args.out + "/classifier.pt", map_location=device)
     net = Reader().to(device)
-    net.load_state_dict({k: v.float() if v.is_floating_point() else v for k, v in saved["net"].items()})
+    net.load_state_dict(
+        {k: v.float() if v.is_floating_point() else v for k, v in saved["net"].items()}
+    )
     net.eval()
     lists, texts, named = prompts(args.prompts)
     painted = painter.paint(lists, 256, 256, device)
@@ -164,22 +186,42 @@ def evaluate(args, device):
     tensors, config = model.read_vae(args.model, device, kind)
     made = vae.pictures(tensors, z, config)
     psnr = reconstruction(args.model, lists[:200], device)
-    result = {"model": os.path.basename(args.model), "prompts": args.prompts, "steps": args.steps,
-              "cfg": args.cfg, "psnr": [round(float(np.mean(psnr)), 2), round(min(psnr), 2)],
-              "distance": round(distance(net, made, painted), 2), "classifier": saved["accuracy"],
-              "painted": score(classify(net, painted), named)}
+    result = {
+        "model": os.path.basename(args.model),
+        "prompts": args.prompts,
+        "steps": args.steps,
+        "cfg": args.cfg,
+        "psnr": [round(float(np.mean(psnr)), 2), round(min(psnr), 2)],
+        "distance": round(distance(net, made, painted), 2),
+        "classifier": saved["accuracy"],
+        "painted": score(classify(net, painted), named),
+    }
     read = classify(net, made)
     result["generated"] = score(read, named)
     for key, (share, asked) in result["generated"].items():
         bar = BAR.get(key)
-        print("%-9s %.3f of %3d, painted %.3f%s" % (key, share, asked, result["painted"][key][0], "" if
-              bar is None else ", bar %.2f %s" % (bar, "held" if share >= bar else "MISSED")))
+        print(
+            "%-9s %.3f of %3d, painted %.3f%s"
+            % (
+                key,
+                share,
+                asked,
+                result["painted"][key][0],
+                (
+                    ""
+                    if bar is None
+                    else ", bar %.2f %s" % (bar, "held" if share >= bar else "MISSED")
+                ),
+            )
+        )
     print("distance %.2f, autoencoder %.2f dB (worst %.2f)" % (result["distance"], *result["psnr"]))
     name = "%s/eval_%s_%d_cfg%g" % (args.out, result["model"], args.steps, args.cfg)
     names = list(scenes.LABELS)
-    result["wrong"] = [[t, {k: row[names.index(k)] for k, v in d.items() if row[names.index(k)] != v}]
-                       for t, d, row in zip(texts, named, read.tolist())
-                       if any(row[names.index(k)] != v for k, v in d.items())]
+    result["wrong"] = [
+        [t, {k: row[names.index(k)] for k, v in d.items() if row[names.index(k)] != v}]
+        for t, d, row in zip(texts, named, read.tolist())
+        if any(row[names.index(k)] != v for k, v in d.items())
+    ]
     result["sheet"] = list(texts[:40])
     model.write_json(result, name + ".json")
     painter.sheet(made[:40], 8, name + ".jpg")

@@ -4,6 +4,7 @@ A block of width 192 spends most of its time moving activations, so each of thes
 them once: gated residual + RMSNorm + modulation, q/k RMSNorm + RoPE, and the SiLU gate.  On a CPU
 the same functions are written out in PyTorch; tests compare the two through Triton's interpreter.
 """
+
 import os
 
 import torch
@@ -25,26 +26,47 @@ def fused(x):
 
 
 if triton is not None:
+
     @triton.jit
-    def norm_forward(x_ptr, y_ptr, g_ptr, wn_ptr, s_ptr, w_ptr, xo_ptr, a_ptr, S, g_row, s_row, eps,
-                     D: tl.constexpr, BD: tl.constexpr, BR: tl.constexpr, CH: tl.constexpr,
-                     HAS_Y: tl.constexpr, HAS_A: tl.constexpr):
+    def norm_forward(
+        x_ptr,
+        y_ptr,
+        g_ptr,
+        wn_ptr,
+        s_ptr,
+        w_ptr,
+        xo_ptr,
+        a_ptr,
+        S,
+        g_row,
+        s_row,
+        eps,
+        D: tl.constexpr,
+        BD: tl.constexpr,
+        BR: tl.constexpr,
+        CH: tl.constexpr,
+        HAS_Y: tl.constexpr,
+        HAS_A: tl.constexpr,
+    ):
         b, c = tl.program_id(0), tl.program_id(1)
         cols = tl.arange(0, BD)
         inside = cols < D
         if HAS_Y:
-            g = 2 * tl.sigmoid(2 * tl.load(g_ptr + b * g_row + cols, inside, 0.).to(tl.float32)) - 1
-            gate = g * tl.load(wn_ptr + cols, inside, 0.).to(tl.float32)
+            g = (
+                2 * tl.sigmoid(2 * tl.load(g_ptr + b * g_row + cols, inside, 0.0).to(tl.float32))
+                - 1
+            )
+            gate = g * tl.load(wn_ptr + cols, inside, 0.0).to(tl.float32)
         if HAS_A:
-            s = tl.load(s_ptr + b * s_row + cols, inside, 0.).to(tl.float32)
-            k = (1 + s) * tl.load(w_ptr + cols, inside, 0.).to(tl.float32)
+            s = tl.load(s_ptr + b * s_row + cols, inside, 0.0).to(tl.float32)
+            k = (1 + s) * tl.load(w_ptr + cols, inside, 0.0).to(tl.float32)
         for i in range(CH // BR):
             rows = c * CH + i * BR + tl.arange(0, BR)
             m = (rows < S)[:, None] & inside[None, :]
             at = (b * S + rows)[:, None] * D + cols[None, :]
-            x = tl.load(x_ptr + at, m, 0.).to(tl.float32)
+            x = tl.load(x_ptr + at, m, 0.0).to(tl.float32)
             if HAS_Y:
-                y = tl.load(y_ptr + at, m, 0.).to(tl.float32)
+                y = tl.load(y_ptr + at, m, 0.0).to(tl.float32)
                 r = tl.rsqrt(tl.sum(y * y, 1) / D + eps)
                 xo = (x + y * r[:, None] * gate[None, :]).to(xo_ptr.dtype.element_ty)
                 tl.store(xo_ptr + at, xo, m)
@@ -54,31 +76,56 @@ if triton is not None:
                 tl.store(a_ptr + at, (x * r[:, None] * k[None, :]).to(a_ptr.dtype.element_ty), m)
 
     @triton.jit
-    def norm_backward(x_ptr, y_ptr, g_ptr, wn_ptr, s_ptr, w_ptr, dxo_ptr, da_ptr, dx_ptr, dy_ptr,
-                      dg_ptr, ds_ptr, S, g_row, s_row, eps, NC, D: tl.constexpr, BD: tl.constexpr,
-                      BR: tl.constexpr, CH: tl.constexpr, HAS_Y: tl.constexpr, HAS_A: tl.constexpr):
+    def norm_backward(
+        x_ptr,
+        y_ptr,
+        g_ptr,
+        wn_ptr,
+        s_ptr,
+        w_ptr,
+        dxo_ptr,
+        da_ptr,
+        dx_ptr,
+        dy_ptr,
+        dg_ptr,
+        ds_ptr,
+        S,
+        g_row,
+        s_row,
+        eps,
+        NC,
+        D: tl.constexpr,
+        BD: tl.constexpr,
+        BR: tl.constexpr,
+        CH: tl.constexpr,
+        HAS_Y: tl.constexpr,
+        HAS_A: tl.constexpr,
+    ):
         b, c = tl.program_id(0), tl.program_id(1)
         cols = tl.arange(0, BD)
         inside = cols < D
         sum_g = tl.zeros([BR, BD], tl.float32)  # reduced over rows once, at the end
         sum_s = tl.zeros([BR, BD], tl.float32)
         if HAS_Y:
-            g = 2 * tl.sigmoid(2 * tl.load(g_ptr + b * g_row + cols, inside, 0.).to(tl.float32)) - 1
-            wn = tl.load(wn_ptr + cols, inside, 0.).to(tl.float32)
+            g = (
+                2 * tl.sigmoid(2 * tl.load(g_ptr + b * g_row + cols, inside, 0.0).to(tl.float32))
+                - 1
+            )
+            wn = tl.load(wn_ptr + cols, inside, 0.0).to(tl.float32)
         if HAS_A:
-            s = tl.load(s_ptr + b * s_row + cols, inside, 0.).to(tl.float32)
-            w = tl.load(w_ptr + cols, inside, 0.).to(tl.float32)
+            s = tl.load(s_ptr + b * s_row + cols, inside, 0.0).to(tl.float32)
+            w = tl.load(w_ptr + cols, inside, 0.0).to(tl.float32)
         for i in range(CH // BR):
             rows = c * CH + i * BR + tl.arange(0, BR)
             m = (rows < S)[:, None] & inside[None, :]
             at = (b * S + rows)[:, None] * D + cols[None, :]
             if HAS_Y:
-                dx = tl.load(dxo_ptr + at, m, 0.).to(tl.float32)
+                dx = tl.load(dxo_ptr + at, m, 0.0).to(tl.float32)
             else:
                 dx = tl.zeros([BR, BD], tl.float32)
             if HAS_A:
-                x = tl.load(x_ptr + at, m, 0.).to(tl.float32)
-                da = tl.load(da_ptr + at, m, 0.).to(tl.float32)
+                x = tl.load(x_ptr + at, m, 0.0).to(tl.float32)
+                da = tl.load(da_ptr + at, m, 0.0).to(tl.float32)
                 r = tl.rsqrt(tl.sum(x * x, 1) / D + eps)[:, None]
                 xh = x * r
                 sum_s += da * xh
@@ -86,7 +133,7 @@ if triton is not None:
                 dx += r * (t - xh * (tl.sum(t * xh, 1) / D)[:, None])
             tl.store(dx_ptr + at, dx.to(dx_ptr.dtype.element_ty), m)
             if HAS_Y:
-                y = tl.load(y_ptr + at, m, 0.).to(tl.float32)
+                y = tl.load(y_ptr + at, m, 0.0).to(tl.float32)
                 r = tl.rsqrt(tl.sum(y * y, 1) / D + eps)[:, None]
                 yh = y * r
                 sum_g += dx * yh
@@ -99,8 +146,18 @@ if triton is not None:
             tl.store(ds_ptr + (b * NC + c) * D + cols, tl.sum(sum_s, 0) * w, inside)
 
     @triton.jit
-    def rope_forward(qkv_ptr, cos_ptr, sin_ptr, w_ptr, out_ptr, rows_total, S, eps, H: tl.constexpr,
-                     BR: tl.constexpr):
+    def rope_forward(
+        qkv_ptr,
+        cos_ptr,
+        sin_ptr,
+        w_ptr,
+        out_ptr,
+        rows_total,
+        S,
+        eps,
+        H: tl.constexpr,
+        BR: tl.constexpr,
+    ):
         """program (chunk of rows, 0 q / 1 k / 2 v); out is [3, rows, H, 64]"""
         part = tl.program_id(1)
         rows = tl.program_id(0) * BR + tl.arange(0, BR)
@@ -112,7 +169,9 @@ if triton is not None:
         c, s = tl.load(cos_ptr + place), tl.load(sin_ptr + place)
         w = tl.load(w_ptr + part % 2 * 64 + cols).to(tl.float32)
         for h in range(H):
-            x = tl.load(qkv_ptr + (rows[:, None] * 3 + part) * (H * 64) + h * 64 + cols[None, :], m, 0.)
+            x = tl.load(
+                qkv_ptr + (rows[:, None] * 3 + part) * (H * 64) + h * 64 + cols[None, :], m, 0.0
+            )
             if part < 2:
                 y = x.to(tl.float32)
                 y = y * tl.rsqrt(tl.sum(y * y, 1) / 64 + eps)[:, None] * w[None, :]
@@ -122,8 +181,22 @@ if triton is not None:
             tl.store(base + rows[:, None] * (H * 64) + h * 64 + cols[None, :], x, m)
 
     @triton.jit
-    def rope_backward(qkv_ptr, cos_ptr, sin_ptr, w_ptr, dq_ptr, dk_ptr, dv_ptr, dqkv_ptr, dw_ptr,
-                      rows_total, S, eps, H: tl.constexpr, BR: tl.constexpr):
+    def rope_backward(
+        qkv_ptr,
+        cos_ptr,
+        sin_ptr,
+        w_ptr,
+        dq_ptr,
+        dk_ptr,
+        dv_ptr,
+        dqkv_ptr,
+        dw_ptr,
+        rows_total,
+        S,
+        eps,
+        H: tl.constexpr,
+        BR: tl.constexpr,
+    ):
         part = tl.program_id(1)
         rows = tl.program_id(0) * BR + tl.arange(0, BR)
         cols = tl.arange(0, 64)
@@ -140,9 +213,9 @@ if triton is not None:
         w = tl.load(w_ptr + part % 2 * 64 + cols).to(tl.float32)
         for h in range(H):
             at = (rows[:, None] * 3 + part) * (H * 64) + h * 64 + cols[None, :]
-            d = tl.load(d_ptr + rows[:, None] * (H * 64) + h * 64 + cols[None, :], m, 0.)
+            d = tl.load(d_ptr + rows[:, None] * (H * 64) + h * 64 + cols[None, :], m, 0.0)
             if part < 2:
-                x = tl.load(qkv_ptr + at, m, 0.).to(tl.float32)
+                x = tl.load(qkv_ptr + at, m, 0.0).to(tl.float32)
                 r = tl.rsqrt(tl.sum(x * x, 1) / 64 + eps)[:, None]
                 xh = x * r
                 de, do = tl.split(tl.reshape(d.to(tl.float32), (BR, 32, 2)))
@@ -159,8 +232,8 @@ if triton is not None:
         rows, cols = tl.program_id(0) * BR + tl.arange(0, BR), tl.arange(0, BN)
         m = (rows < R)[:, None] & (cols < N)[None, :]
         at = rows[:, None] * (2 * N) + cols[None, :]
-        a = tl.load(x_ptr + at, m, 0.).to(tl.float32)
-        b = tl.load(x_ptr + at + N, m, 0.).to(tl.float32)
+        a = tl.load(x_ptr + at, m, 0.0).to(tl.float32)
+        b = tl.load(x_ptr + at + N, m, 0.0).to(tl.float32)
         out = (a * tl.sigmoid(a) * b).to(out_ptr.dtype.element_ty)
         tl.store(out_ptr + rows[:, None] * N + cols[None, :], out, m)
 
@@ -169,9 +242,9 @@ if triton is not None:
         rows, cols = tl.program_id(0) * BR + tl.arange(0, BR), tl.arange(0, BN)
         m = (rows < R)[:, None] & (cols < N)[None, :]
         at = rows[:, None] * (2 * N) + cols[None, :]
-        a = tl.load(x_ptr + at, m, 0.).to(tl.float32)
-        b = tl.load(x_ptr + at + N, m, 0.).to(tl.float32)
-        d = tl.load(d_ptr + rows[:, None] * N + cols[None, :], m, 0.).to(tl.float32)
+        a = tl.load(x_ptr + at, m, 0.0).to(tl.float32)
+        b = tl.load(x_ptr + at + N, m, 0.0).to(tl.float32)
+        d = tl.load(d_ptr + rows[:, None] * N + cols[None, :], m, 0.0).to(tl.float32)
         s = tl.sigmoid(a)
         tl.store(dx_ptr + at, (d * b * s * (1 + a * (1 - s))).to(dx_ptr.dtype.element_ty), m)
         tl.store(dx_ptr + at + N, (d * a * s).to(dx_ptr.dtype.element_ty), m)
@@ -179,8 +252,13 @@ if triton is not None:
 
 def _norm_sizes(x):
     B, S, D = x.shape
-    return B, S, D, triton.cdiv(S, CHUNK), dict(D=D, BD=triton.next_power_of_2(D), BR=ROWS, CH=CHUNK,
-                         num_warps=WARPS)
+    return (
+        B,
+        S,
+        D,
+        triton.cdiv(S, CHUNK),
+        dict(D=D, BD=triton.next_power_of_2(D), BR=ROWS, CH=CHUNK, num_warps=WARPS),
+    )
 
 
 class GatedNorm(torch.autograd.Function):
@@ -194,11 +272,23 @@ class GatedNorm(torch.autograd.Function):
         xo = torch.empty_like(x) if y is not None else x
         a = torch.empty_like(x) if s is not None else None
         dummy = x
-        norm_forward[(B, nc)](x, y if y is not None else dummy, g if g is not None else dummy,
-                              wn if wn is not None else dummy, s if s is not None else dummy,
-                              w if w is not None else dummy, xo, a if a is not None else dummy, S,
-                              g.stride(0) if g is not None else 0, s.stride(0) if s is not None else 0,
-                              EPS, HAS_Y=y is not None, HAS_A=s is not None, **sizes)
+        norm_forward[(B, nc)](
+            x,
+            y if y is not None else dummy,
+            g if g is not None else dummy,
+            wn if wn is not None else dummy,
+            s if s is not None else dummy,
+            w if w is not None else dummy,
+            xo,
+            a if a is not None else dummy,
+            S,
+            g.stride(0) if g is not None else 0,
+            s.stride(0) if s is not None else 0,
+            EPS,
+            HAS_Y=y is not None,
+            HAS_A=s is not None,
+            **sizes
+        )
         ctx.save_for_backward(xo, y, g, wn, s, w)
         return (xo, a) if y is not None and s is not None else xo if y is not None else a
 
@@ -216,13 +306,37 @@ class GatedNorm(torch.autograd.Function):
 
         def some(t):
             return t if t is not None else d
-        norm_backward[(B, nc)](xo, some(y), some(g), some(wn), some(s), some(w), some(dxo), some(da),
-                               dx, some(dy), some(dg), some(ds), S,
-                               g.stride(0) if g is not None else 0,
-                               s.stride(0) if s is not None else 0, EPS, nc, HAS_Y=y is not None,
-                               HAS_A=s is not None, **sizes)
-        return (dx, dy, dg.sum(1).to(g.dtype) if y is not None else None, None,
-                ds.sum(1).to(s.dtype) if s is not None else None, None)
+
+        norm_backward[(B, nc)](
+            xo,
+            some(y),
+            some(g),
+            some(wn),
+            some(s),
+            some(w),
+            some(dxo),
+            some(da),
+            dx,
+            some(dy),
+            some(dg),
+            some(ds),
+            S,
+            g.stride(0) if g is not None else 0,
+            s.stride(0) if s is not None else 0,
+            EPS,
+            nc,
+            HAS_Y=y is not None,
+            HAS_A=s is not None,
+            **sizes
+        )
+        return (
+            dx,
+            dy,
+            dg.sum(1).to(g.dtype) if y is not None else None,
+            None,
+            ds.sum(1).to(s.dtype) if s is not None else None,
+            None,
+        )
 
 
 class Rope(torch.autograd.Function):
@@ -242,8 +356,22 @@ class Rope(torch.autograd.Function):
         B, S, _, H, _ = qkv.shape
         dqkv, n = torch.empty_like(qkv), triton.cdiv(B * S, 32)
         dw = torch.empty(n, 2, 64, device=qkv.device)
-        rope_backward[(n, 3)](qkv, cos, sin, w, dq.contiguous(), dk.contiguous(), dv.contiguous(),
-                              dqkv, dw, B * S, S, EPS, H=H, BR=32)
+        rope_backward[(n, 3)](
+            qkv,
+            cos,
+            sin,
+            w,
+            dq.contiguous(),
+            dk.contiguous(),
+            dv.contiguous(),
+            dqkv,
+            dw,
+            B * S,
+            S,
+            EPS,
+            H=H,
+            BR=32,
+        )
         return dqkv, None, None, dw.sum(0).to(w.dtype)
 
 
@@ -260,10 +388,11 @@ class Gate(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, d):
-        x, = ctx.saved_tensors
+        (x,) = ctx.saved_tensors
         dx, rows, n = torch.empty_like(x), d.numel() // d.shape[-1], d.shape[-1]
-        gate_backward[(triton.cdiv(rows, 4),)](x, d.contiguous(), dx, rows, N=n,
-                                               BN=triton.next_power_of_2(n), BR=4)
+        gate_backward[(triton.cdiv(rows, 4),)](
+            x, d.contiguous(), dx, rows, N=n, BN=triton.next_power_of_2(n), BR=4
+        )
         return dx
 
 

@@ -1,4 +1,5 @@
 """painter.py - compiles painter.h for the device at hand and paints display lists with it."""
+
 import ctypes
 import os
 import subprocess
@@ -40,8 +41,17 @@ def paint(lists, height, width, device="cpu", ss=3):
     out = torch.empty(len(lists), 3, height, width, device=device)
     cuda = out.is_cuda
     stream = torch.cuda.current_stream().cuda_stream if cuda else None
-    code = _library(cuda).paint(records.data_ptr(), first.data_ptr(), out.data_ptr(), len(lists),
-                                max(lengths), height, width, ss, stream)
+    code = _library(cuda).paint(
+        records.data_ptr(),
+        first.data_ptr(),
+        out.data_ptr(),
+        len(lists),
+        max(lengths),
+        height,
+        width,
+        ss,
+        stream,
+    )
     if code:
         raise RuntimeError("paint: CUDA error %d" % code)
     return out.clamp_(0, 1)
@@ -50,11 +60,12 @@ def paint(lists, height, width, device="cpu", ss=3):
 def sheet(pictures, columns, path, gap=4):
     """Writes pictures [n, 3, h, w] in 0..1 as one contact sheet."""
     from PIL import Image
+
     n, _, h, w = pictures.shape
     rows = (n + columns - 1) // columns
     grid = np.full((rows * (h + gap) + gap, columns * (w + gap) + gap, 3), 255, np.uint8)
-    pixels = (pictures.clamp(0, 1) * 255 + .5).byte().permute(0, 2, 3, 1).cpu().numpy()
+    pixels = (pictures.clamp(0, 1) * 255 + 0.5).byte().permute(0, 2, 3, 1).cpu().numpy()
     for i in range(n):
         y, x = gap + i // columns * (h + gap), gap + i % columns * (w + gap)
-        grid[y:y + h, x:x + w] = pixels[i]
+        grid[y : y + h, x : x + w] = pixels[i]
     Image.fromarray(grid).save(path, quality=90)

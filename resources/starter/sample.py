@@ -1,8 +1,9 @@
 """sample.py - pictures from a model folder with diffusers' own ZImagePipeline, on the CPU.
 
-  python sample.py model out "a lake at sunset" "日落时雪山下的湖泊" --seed 1 --size 384x256
-  python sample.py model out --examples examples.json
+python sample.py model out "a lake at sunset" "日落时雪山下的湖泊" --seed 1 --size 384x256
+python sample.py model out --examples examples.json
 """
+
 import argparse
 import json
 import os
@@ -23,8 +24,10 @@ def main():
     p.add_argument("--size", default="256x256", help="width x height")
     args = p.parse_args()
     width, height = map(int, args.size.split("x"))
-    jobs = [{"prompt": t, "seed": args.seed + i, "width": width, "height": height}
-            for i, t in enumerate(args.prompts)]
+    jobs = [
+        {"prompt": t, "seed": args.seed + i, "width": width, "height": height}
+        for i, t in enumerate(args.prompts)
+    ]
     if args.examples:
         with open(args.examples, encoding="utf-8") as f:
             jobs = json.load(f)
@@ -34,9 +37,14 @@ def main():
     for i, job in enumerate(jobs):
         start = time.time()
         # diffusers adds guidance to 1: its 0 is CFG 1, no guidance.
-        picture = pipe(job["prompt"], width=job["width"], height=job["height"], guidance_scale=0.0,
-                       num_inference_steps=args.steps,
-                       generator=torch.Generator("cpu").manual_seed(job["seed"])).images[0]
+        picture = pipe(
+            job["prompt"],
+            width=job["width"],
+            height=job["height"],
+            guidance_scale=0.0,
+            num_inference_steps=args.steps,
+            generator=torch.Generator("cpu").manual_seed(job["seed"]),
+        ).images[0]
         picture.save("%s/%03d.png" % (args.out, i))
         print("%03d.png %.1f s  %s" % (i, time.time() - start, job["prompt"]), flush=True)
 

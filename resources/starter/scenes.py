@@ -3,6 +3,7 @@
 attributes (rng) -> dict, compose (attributes, rng, aspect) -> float32 [n, RECORD] for painter.py.
 Every pixel a model is trained on is computed from these numbers.
 """
+
 import math
 
 import shapes
@@ -22,88 +23,168 @@ FLOWERS = ("none", "lavender", "red", "yellow", "pink")
 
 # sky at the top, in the middle and at the horizon; haze; light; water
 SKY = {
-    "dawn": ("6f8fc4 e8b3b8 ffdfb8 f6cdbf e2c6c4 7f9fc0", "8aa6d6 f3c6cf fff0cc f5d8cf e6cfcb 86a9c6"),
-    "day": ("2f86d6 7fc1ee d8f0f8 bfe0f0 fffaf2 2f7fb8", "3d9be0 9bd3f2 ecf7f4 cfe8ee fffaf0 2a8fae"),
-    "sunset": ("4a2a6e e0545c ffc15a f08a5c c07a70 6a3f66",
-               "7a2f5c f2683c ffd36a f59a55 c98264 7c4250",
-               "2f3a78 c8527a ff9f55 e08068 b37a78 54457a"),
-    "dusk": ("191f52 5a3f88 d07fa0 7d5c98 75699a 2b2a5c", "1c2a5e 4a5596 c99bb4 7b7fb0 7480a4 2a3a6a"),
-    "night": ("050a22 10204a 2a4676 243c68 566ca0 0e1e44", "0b0824 1d1a4c 3f3a78 343268 6462a0 181644"),
+    "dawn": (
+        "6f8fc4 e8b3b8 ffdfb8 f6cdbf e2c6c4 7f9fc0",
+        "8aa6d6 f3c6cf fff0cc f5d8cf e6cfcb 86a9c6",
+    ),
+    "day": (
+        "2f86d6 7fc1ee d8f0f8 bfe0f0 fffaf2 2f7fb8",
+        "3d9be0 9bd3f2 ecf7f4 cfe8ee fffaf0 2a8fae",
+    ),
+    "sunset": (
+        "4a2a6e e0545c ffc15a f08a5c c07a70 6a3f66",
+        "7a2f5c f2683c ffd36a f59a55 c98264 7c4250",
+        "2f3a78 c8527a ff9f55 e08068 b37a78 54457a",
+    ),
+    "dusk": (
+        "191f52 5a3f88 d07fa0 7d5c98 75699a 2b2a5c",
+        "1c2a5e 4a5596 c99bb4 7b7fb0 7480a4 2a3a6a",
+    ),
+    "night": (
+        "050a22 10204a 2a4676 243c68 566ca0 0e1e44",
+        "0b0824 1d1a4c 3f3a78 343268 6462a0 181644",
+    ),
 }
-GRADES = {"red": "1e0406 c0272d ffe6d6", "orange": "2a0d02 e2711d fff0d6",
-          "gold": "241602 d8a019 fff6d8", "green": "04170a 3a8f4a eefbe0",
-          "teal": "02181c 1f8f90 e4faf4", "blue": "030d26 2d6fc4 e8f4ff",
-          "violet": "12062a 7a4bc0 f6eaff", "pink": "2a0618 e0659a fff0f4",
-          "grey": "0a0a0c 808286 fafafa"}
-GROUND = {"none": "9a7550 b08a58", "spring": "8cc060 6fae4a", "summer": "5f9e48 4a8a3c",
-          "autumn": "d09a48 bf7f34", "winter": "f0f5fb e2ebf5"}
-LEAVES = {("pine", "autumn"): "2f6048", ("pine", "winter"): "2c5a54", ("pine", "spring"): "2f7a4c",
-          ("round", "spring"): "f2a0bc", ("round", "autumn"): "d8602a", ("round", "winter"): "7f95a0",
-          ("round", "summer"): "4f9a44"}
+GRADES = {
+    "red": "1e0406 c0272d ffe6d6",
+    "orange": "2a0d02 e2711d fff0d6",
+    "gold": "241602 d8a019 fff6d8",
+    "green": "04170a 3a8f4a eefbe0",
+    "teal": "02181c 1f8f90 e4faf4",
+    "blue": "030d26 2d6fc4 e8f4ff",
+    "violet": "12062a 7a4bc0 f6eaff",
+    "pink": "2a0618 e0659a fff0f4",
+    "grey": "0a0a0c 808286 fafafa",
+}
+GROUND = {
+    "none": "9a7550 b08a58",
+    "spring": "8cc060 6fae4a",
+    "summer": "5f9e48 4a8a3c",
+    "autumn": "d09a48 bf7f34",
+    "winter": "f0f5fb e2ebf5",
+}
+LEAVES = {
+    ("pine", "autumn"): "2f6048",
+    ("pine", "winter"): "2c5a54",
+    ("pine", "spring"): "2f7a4c",
+    ("round", "spring"): "f2a0bc",
+    ("round", "autumn"): "d8602a",
+    ("round", "winter"): "7f95a0",
+    ("round", "summer"): "4f9a44",
+}
 FLOWER_COLOURS = dict(zip(FLOWERS[1:], hexes("8a63c8 dc3b3a f4c92e ee84b0")))
 AURORA_COLOURS = dict(zip(("green", "blue", "pink"), hexes("3cf0a0 40c8f8 f060c0")))
 DISC_COLOURS = {"dawn": "fff3d6 ffe2b0", "day": "fffbe0 fff2b0", "sunset": "fff0b8 ffd23e ff7a3c"}
-CLOUD_COLOURS = {"dawn": "fff0ea", "day": "ffffff", "sunset": "ffb48a", "dusk": "a884b4",
-                 "night": "46588a"}
+CLOUD_COLOURS = {
+    "dawn": "fff0ea",
+    "day": "ffffff",
+    "sunset": "ffb48a",
+    "dusk": "a884b4",
+    "night": "46588a",
+}
 
 
 def attributes(rng):
     """What a scene shows; every value is visible in its picture."""
+
     def pick(table):
         return rng.choices(list(table), list(table.values()))[0]
 
     def chance(p):
         return rng.random() < p
-    a = {"terrain": pick(dict(zip(TERRAINS, (14, 11, 10, 12, 9, 15, 13, 8, 9)))),
-         "time": pick(dict(zip(TIMES, (17, 28, 21, 14, 20))))}
+
+    a = {
+        "terrain": pick(dict(zip(TERRAINS, (14, 11, 10, 12, 9, 15, 13, 8, 9)))),
+        "time": pick(dict(zip(TIMES, (17, 28, 21, 14, 20)))),
+    }
     terrain, time = a["terrain"], a["time"]
     dry, dark = terrain in ("desert", "canyon"), time in ("dusk", "night")
-    a["season"] = "none" if dry or terrain == "sea" else "summer" if terrain == "field" else pick(
-        {"spring": 20, "summer": 34, "autumn": 23, "winter": 23})
+    a["season"] = (
+        "none"
+        if dry or terrain == "sea"
+        else (
+            "summer"
+            if terrain == "field"
+            else pick({"spring": 20, "summer": 34, "autumn": 23, "winter": 23})
+        )
+    )
     wet = {"clear": 74, "fog": 10} if dry else {"clear": 66, "rain": 14, "fog": 14}
     a["weather"] = pick({"clear": 50, "snow": 42, "fog": 8} if a["season"] == "winter" else wet)
-    a["palette"] = rng.choice(PALETTES[1:]) if chance(.22) else "none"
+    a["palette"] = rng.choice(PALETTES[1:]) if chance(0.22) else "none"
     clear = a["weather"] == "clear"
-    up = {"dawn": .72, "day": .52, "sunset": .80, "dusk": .5, "night": .66}[time]
-    up *= {"clear": 1, "fog": .5}.get(a["weather"], 0)
-    a["disc"] = "none" if not chance(up) else pick(
-        {"full moon": 55, "crescent moon": 45} if dark else {"sun": 1})
+    up = {"dawn": 0.72, "day": 0.52, "sunset": 0.80, "dusk": 0.5, "night": 0.66}[time]
+    up *= {"clear": 1, "fog": 0.5}.get(a["weather"], 0)
+    a["disc"] = (
+        "none"
+        if not chance(up)
+        else pick({"full moon": 55, "crescent moon": 45} if dark else {"sun": 1})
+    )
     a["side"] = pick({"left": 36, "center": 28, "right": 36}) if a["disc"] != "none" else "none"
-    a["big"] = a["disc"] != "none" and chance(.28)
-    a["stars"] = clear and chance({"night": .7, "dusk": .25}.get(time, 0))
+    a["big"] = a["disc"] != "none" and chance(0.28)
+    a["stars"] = clear and chance({"night": 0.7, "dusk": 0.25}.get(time, 0))
     lights = time == "night" and clear and not dry and a["disc"] == "none"
-    a["aurora"] = rng.choice(("green", "green", "blue", "pink")) if lights and chance(.6) else "none"
-    cloudy = {"night": .25, "dusk": .38, "sunset": .45, "dawn": .48, "day": .60}[time]
+    a["aurora"] = (
+        rng.choice(("green", "green", "blue", "pink")) if lights and chance(0.6) else "none"
+    )
+    cloudy = {"night": 0.25, "dusk": 0.38, "sunset": 0.45, "dawn": 0.48, "day": 0.60}[time]
     a["clouds"] = clear and a["aurora"] == "none" and chance(cloudy)
-    a["rainbow"] = (time == "day" and a["weather"] in ("clear", "rain") and a["disc"] == "none"
-                    and not a["clouds"] and chance(.35))
-    a["balloon"] = rng.choice(list(OBJECT_COLOURS)) if (
-        clear and not dark and not a["rainbow"] and terrain != "forest" and chance(.20)) else "none"
-    a["trees"] = pick({"mountains": {"pine": 50, "round": 12, "none": 38},
-                       "hills": {"round": 40, "pine": 28, "none": 32},
-                       "forest": {"pine": 65, "round": 35}, "desert": {"cactus": 40, "palm": 22, "none": 38},
-                       "canyon": {"cactus": 42, "none": 58}, "sea": {"palm": 42, "none": 58},
-                       "lake": {"pine": 50, "round": 14, "none": 36},
-                       "river": {"pine": 36, "round": 34, "none": 30},
-                       "field": {"round": 40, "none": 60}}[terrain])
-    a["boat"] = rng.choice(list(OBJECT_COLOURS)) if terrain in ("sea", "lake") and chance(.5) else "none"
-    a["landmark"] = pick({"mountains": {"house": 35, "none": 65},
-                          "hills": {"house": 30, "windmill": 28, "none": 42},
-                          "forest": {"house": 32, "none": 68}, "desert": {"pyramid": 45, "none": 55},
-                          "canyon": {"none": 1}, "sea": {"lighthouse": 48, "none": 52},
-                          "lake": {"house": 28, "none": 72},
-                          "river": {"house": 30, "windmill": 20, "none": 50},
-                          "field": {"house": 24, "windmill": 34, "none": 42}}[terrain])
-    a["roof"] = rng.choice(("red", "blue", "orange", "green")) if a["landmark"] == "house" else (
-        rng.choice(("red", "red", "blue")) if a["landmark"] == "lighthouse" else "none")
+    a["rainbow"] = (
+        time == "day"
+        and a["weather"] in ("clear", "rain")
+        and a["disc"] == "none"
+        and not a["clouds"]
+        and chance(0.35)
+    )
+    a["balloon"] = (
+        rng.choice(list(OBJECT_COLOURS))
+        if (clear and not dark and not a["rainbow"] and terrain != "forest" and chance(0.20))
+        else "none"
+    )
+    a["trees"] = pick(
+        {
+            "mountains": {"pine": 50, "round": 12, "none": 38},
+            "hills": {"round": 40, "pine": 28, "none": 32},
+            "forest": {"pine": 65, "round": 35},
+            "desert": {"cactus": 40, "palm": 22, "none": 38},
+            "canyon": {"cactus": 42, "none": 58},
+            "sea": {"palm": 42, "none": 58},
+            "lake": {"pine": 50, "round": 14, "none": 36},
+            "river": {"pine": 36, "round": 34, "none": 30},
+            "field": {"round": 40, "none": 60},
+        }[terrain]
+    )
+    a["boat"] = (
+        rng.choice(list(OBJECT_COLOURS)) if terrain in ("sea", "lake") and chance(0.5) else "none"
+    )
+    a["landmark"] = pick(
+        {
+            "mountains": {"house": 35, "none": 65},
+            "hills": {"house": 30, "windmill": 28, "none": 42},
+            "forest": {"house": 32, "none": 68},
+            "desert": {"pyramid": 45, "none": 55},
+            "canyon": {"none": 1},
+            "sea": {"lighthouse": 48, "none": 52},
+            "lake": {"house": 28, "none": 72},
+            "river": {"house": 30, "windmill": 20, "none": 50},
+            "field": {"house": 24, "windmill": 34, "none": 42},
+        }[terrain]
+    )
+    a["roof"] = (
+        rng.choice(("red", "blue", "orange", "green"))
+        if a["landmark"] == "house"
+        else (rng.choice(("red", "red", "blue")) if a["landmark"] == "lighthouse" else "none")
+    )
     a["flower"] = rng.choice(FLOWERS[1:]) if terrain == "field" else "none"
-    a["lone"] = terrain == "mountains" and chance(.25)
-    a["back"] = rng.choice(("mountains", "mountains", "hills")) if terrain in (
-        "lake", "river", "field") else "none"
+    a["lone"] = terrain == "mountains" and chance(0.25)
+    a["back"] = (
+        rng.choice(("mountains", "mountains", "hills"))
+        if terrain in ("lake", "river", "field")
+        else "none"
+    )
     peaks = terrain == "mountains" or a["back"] == "mountains"
-    a["snowcap"] = peaks and (a["season"] == "winter" or chance(.55))
-    a["island"] = terrain == "sea" and chance(.4)
-    a["beach"] = terrain == "sea" and (a["trees"] == "palm" or chance(.25))
+    a["snowcap"] = peaks and (a["season"] == "winter" or chance(0.55))
+    a["island"] = terrain == "sea" and chance(0.4)
+    a["beach"] = terrain == "sea" and (a["trees"] == "palm" or chance(0.25))
     return a
 
 
@@ -114,9 +195,10 @@ def grade(palette):
     low, middle, high = hexes(GRADES[palette])
 
     def tone(c):
-        y = luminance(c) ** .8
-        d = mix(low, middle, y * 2) if y < .5 else mix(middle, high, y * 2 - 1)
-        return mix(c, d, .92)
+        y = luminance(c) ** 0.8
+        d = mix(low, middle, y * 2) if y < 0.5 else mix(middle, high, y * 2 - 1)
+        return mix(c, d, 0.92)
+
     return tone
 
 
@@ -125,13 +207,13 @@ class Scene:
 
     def __init__(self, a, rng, aspect):
         self.a, self.rng = a, rng
-        sky = [scale(h, rng.uniform(.95, 1.05)) for h in hexes(rng.choice(SKY[a["time"]]))]
-        damp = {"rain": .5, "snow": .35, "fog": .3}.get(a["weather"], 0)
+        sky = [scale(h, rng.uniform(0.95, 1.05)) for h in hexes(rng.choice(SKY[a["time"]]))]
+        damp = {"rain": 0.5, "snow": 0.35, "fog": 0.3}.get(a["weather"], 0)
         sky = [mix(h, (luminance(h),) * 3, damp) for h in sky]
         self.sky, self.water = sky[:3], sky[5]
         self.night = a["time"] in ("dusk", "night")
         side = {"left": 1, "right": -1}.get(a["side"]) or rng.choice((1, -1))
-        fog = .55 if a["weather"] == "fog" else 0.0
+        fog = 0.55 if a["weather"] == "fog" else 0.0
         light = scale(sky[4], 1.3) if self.night else sky[4]
         self.c = Canvas(aspect, light, sky[3], grade(a["palette"]), fog, side)
         self.near, self.far = hexes(GROUND[a["season"]])[::-1]
@@ -139,9 +221,14 @@ class Scene:
         self.snow = a["season"] == "winter"
         self.leaf = hexes(LEAVES.get((a["trees"], a["season"]), "1f6244"))[0]
         if a["trees"] == "palm":
-            self.leaf = (.23, .56, .30)
-        low, high = {"mountains": (.60, .68), "canyon": (.66, .74), "sea": (.48, .62),
-                     "desert": (.54, .64), "field": (.44, .54)}.get(a["terrain"], (.50, .60))
+            self.leaf = (0.23, 0.56, 0.30)
+        low, high = {
+            "mountains": (0.60, 0.68),
+            "canyon": (0.66, 0.74),
+            "sea": (0.48, 0.62),
+            "desert": (0.54, 0.64),
+            "field": (0.44, 0.54),
+        }.get(a["terrain"], (0.50, 0.60))
         self.horizon = rng.uniform(low, high)
         self.u = rng.uniform
 
@@ -153,15 +240,15 @@ class Scene:
         """A veil over what has been painted so far, thickest at the horizon."""
         if self.a["weather"] == "fog":
             h, haze = self.horizon, self.c.haze
-            self.c.band(h - .30, h, haze, haze, 0, .75 * strength)
-            self.c.band(h, h + .40, haze, haze, .75 * strength, 0)
+            self.c.band(h - 0.30, h, haze, haze, 0, 0.75 * strength)
+            self.c.band(h, h + 0.40, haze, haze, 0.75 * strength, 0)
 
     def paint_sky(self):
         c, a, h = self.c, self.a, self.horizon
         top, middle, low = self.sky
-        c.band(-FAR, .58 * h, top, top)
-        c.band(0, .58 * h, top, middle)
-        c.band(.58 * h, h, middle, low, bottom=FAR)
+        c.band(-FAR, 0.58 * h, top, top)
+        c.band(0, 0.58 * h, top, middle)
+        c.band(0.58 * h, h, middle, low, bottom=FAR)
         self.place_disc()
         if a["stars"]:
             self.stars()
@@ -170,13 +257,16 @@ class Scene:
         if a["disc"] != "none":
             x, y, r = self.disc
             colours = hexes(DISC_COLOURS.get(a["time"], "fdf6dc ffe9b0"))
-            draw = {"sun": shapes.sun, "full moon": shapes.full_moon,
-                    "crescent moon": shapes.crescent_moon}[a["disc"]]
-            glow = self.u(.3, .5) if a["disc"] == "sun" else self.u(.15, .28)
+            draw = {
+                "sun": shapes.sun,
+                "full moon": shapes.full_moon,
+                "crescent moon": shapes.crescent_moon,
+            }[a["disc"]]
+            glow = self.u(0.3, 0.5) if a["disc"] == "sun" else self.u(0.15, 0.28)
             self.disc_colour = self.rng.choice(colours)
-            draw(c, x, y, r, self.disc_colour, glow, self.rng.random() < .3)
+            draw(c, x, y, r, self.disc_colour, glow, self.rng.random() < 0.3)
         if a["rainbow"]:
-            shapes.rainbow(c, self.x(.35, .65), h + .10, .50 * c.unit)
+            shapes.rainbow(c, self.x(0.35, 0.65), h + 0.10, 0.50 * c.unit)
         if a["balloon"] != "none":
             self.place_balloon()
         if a["clouds"]:
@@ -187,26 +277,30 @@ class Scene:
         self.disc = None
         if a["disc"] == "none":
             return
-        r = (self.u(.125, .155) if a["big"] else self.u(.07, .095)) * c.unit
-        x = {"left": self.x(.16, .30), "center": self.x(.45, .55), "right": self.x(.70, .84)}[a["side"]]
+        r = (self.u(0.125, 0.155) if a["big"] else self.u(0.07, 0.095)) * c.unit
+        x = {"left": self.x(0.16, 0.30), "center": self.x(0.45, 0.55), "right": self.x(0.70, 0.84)}[
+            a["side"]
+        ]
         low = a["time"] in ("dawn", "sunset")
-        skyline = {"mountains": .40, "canyon": .38, "forest": .22, "hills": .14}.get(a["terrain"], .10)
+        skyline = {"mountains": 0.40, "canyon": 0.38, "forest": 0.22, "hills": 0.14}.get(
+            a["terrain"], 0.10
+        )
         if a["back"] == "mountains":
-            skyline = .24
-        y = h - skyline - (self.u(.02, .10) if low else self.u(.08, .20)) - .5 * r
-        if a["terrain"] == "sea" and low and not a["island"] and self.rng.random() < .5:
-            y = h - r * self.u(.0, .6)
-        self.disc = (x, max(y, r + .06), r)
+            skyline = 0.24
+        y = h - skyline - (self.u(0.02, 0.10) if low else self.u(0.08, 0.20)) - 0.5 * r
+        if a["terrain"] == "sea" and low and not a["island"] and self.rng.random() < 0.5:
+            y = h - r * self.u(0.0, 0.6)
+        self.disc = (x, max(y, r + 0.06), r)
 
     def place_balloon(self):
-        c, x = self.c, self.x(.18, .82)
-        size = self.u(.26, .34) * c.unit
+        c, x = self.c, self.x(0.18, 0.82)
+        size = self.u(0.26, 0.34) * c.unit
         if self.disc:
-            x = self.disc[0] + c.aspect * (.38 if self.disc[0] < .5 * c.aspect else -.38)
-            x = min(max(x, .16 * c.aspect), .84 * c.aspect)
-        y = self.horizon * self.u(.34, .50)
-        shapes.balloon(c, x, y, size, .95, OBJECT_COLOURS[self.a["balloon"]])
-        self.flying = (x, y, .5 * size)
+            x = self.disc[0] + c.aspect * (0.38 if self.disc[0] < 0.5 * c.aspect else -0.38)
+            x = min(max(x, 0.16 * c.aspect), 0.84 * c.aspect)
+        y = self.horizon * self.u(0.34, 0.50)
+        shapes.balloon(c, x, y, size, 0.95, OBJECT_COLOURS[self.a["balloon"]])
+        self.flying = (x, y, 0.5 * size)
 
     def clear_of(self, x, y, reach):
         taken = [t for t in (self.disc, getattr(self, "flying", None)) if t]
@@ -214,29 +308,29 @@ class Scene:
 
     def clouds(self):
         c, n = self.c, self.rng.randint(2, 4)
-        colour = mix(hexes(CLOUD_COLOURS[self.a["time"]])[0], self.sky[1], .12)
+        colour = mix(hexes(CLOUD_COLOURS[self.a["time"]])[0], self.sky[1], 0.12)
         for _ in range(12):
             if n == 0:
                 break
-            w = self.u(.12, .19) * c.unit
-            x, y = self.x(.08, .92), self.horizon * self.u(.20, .62)
-            if self.clear_of(x, y - .2 * w, w):
+            w = self.u(0.12, 0.19) * c.unit
+            x, y = self.x(0.08, 0.92), self.horizon * self.u(0.20, 0.62)
+            if self.clear_of(x, y - 0.2 * w, w):
                 shapes.cloud(c, x, y, w, colour)
                 n -= 1
 
     def stars(self):
         c, columns = self.c, max(4, round(6 * self.c.aspect))
-        top = self.horizon - (.30 if self.a["terrain"] in ("mountains", "canyon") else .12)
+        top = self.horizon - (0.30 if self.a["terrain"] in ("mountains", "canyon") else 0.12)
         for j in range(4):
             for i in range(columns):
-                x = c.aspect * (i + self.u(.1, .9)) / columns
-                y = top * (j + self.u(.1, .9)) / 4
-                if self.rng.random() < .75 and self.clear_of(x, y, .04):
-                    c.disc(x, y, self.u(.0045, .0075) * c.unit, (1, .98, .92))
+                x = c.aspect * (i + self.u(0.1, 0.9)) / columns
+                y = top * (j + self.u(0.1, 0.9)) / 4
+                if self.rng.random() < 0.75 and self.clear_of(x, y, 0.04):
+                    c.disc(x, y, self.u(0.0045, 0.0075) * c.unit, (1, 0.98, 0.92))
 
     # ---- what stands on the ground
 
-    def trees(self, places, near=.95, size=(.20, .30)):
+    def trees(self, places, near=0.95, size=(0.20, 0.30)):
         """places: (x, y) of each foot; sizes are of the picture's height."""
         c, kind = self.c, self.a["trees"]
         for x, y in places:
@@ -246,291 +340,367 @@ class Scene:
             elif kind != "none":
                 shapes.TREES[kind](c, x, y, h, near, self.leaf, self.snow)
 
-    def along(self, hill, n, gap=None, sink=.012):
+    def along(self, hill, n, gap=None, sink=0.012):
         """n places along a crest, keeping clear of the share `gap` of the width."""
         out = []
         for i in range(n):
-            t = (i + self.u(.2, .8)) / n
-            if gap is None or abs(t - gap) > .17:
+            t = (i + self.u(0.2, 0.8)) / n
+            if gap is None or abs(t - gap) > 0.17:
                 x = t * self.c.aspect
                 out.append((x, hill.y(x) + sink))
         return out
 
-    def building(self, x, y, near=.95, size=None):
+    def building(self, x, y, near=0.95, size=None):
         c, a, night = self.c, self.a, self.night or self.a["weather"] == "fog"
         if a["landmark"] == "house":
             roof = OBJECT_COLOURS[a["roof"]]
-            shapes.house(c, x, y, size or self.u(.17, .23) * c.unit, near, roof, night, self.snow)
+            shapes.house(c, x, y, size or self.u(0.17, 0.23) * c.unit, near, roof, night, self.snow)
         elif a["landmark"] == "windmill":
             cap = hexes("a0522d")[0]
-            turn = self.u(.2, 1.3)
-            shapes.windmill(c, x, y, size or self.u(.30, .38) * c.unit, near, cap, night, turn)
+            turn = self.u(0.2, 1.3)
+            shapes.windmill(c, x, y, size or self.u(0.30, 0.38) * c.unit, near, cap, night, turn)
 
-    def stage(self, base, height, bumps=1, trees=(3, 5), size=(.20, .30)):
+    def stage(self, base, height, bumps=1, trees=(3, 5), size=(0.20, 0.30)):
         """The nearest hill, with the landmark and the trees on it."""
         c, a = self.c, self.a
         hill = Hill(c, self.rng, base, height, bumps)
-        gap = self.u(.22, .78) if a["landmark"] in ("house", "windmill") else None
+        gap = self.u(0.22, 0.78) if a["landmark"] in ("house", "windmill") else None
         spots = self.along(hill, self.rng.randint(*trees), gap)
         if a["trees"] != "cactus":
             self.trees(spots, size=size)
         if gap is not None:
             x = gap * c.aspect
-            self.building(x, hill.y(x) + .02)
-        c.hill(hill, c.lit(self.near, .97), c.lit(scale(self.near, .72), .97))
+            self.building(x, hill.y(x) + 0.02)
+        c.hill(hill, c.lit(self.near, 0.97), c.lit(scale(self.near, 0.72), 0.97))
         if a["trees"] == "cactus":
-            self.trees([(x, y + .05) for x, y in spots], size=size)
+            self.trees([(x, y + 0.05) for x, y in spots], size=size)
 
     def peaks(self, base, height, near, n, snow):
         c = self.c
         for i in self.rng.sample(range(n), n):
-            x = c.aspect * (i + .5 + self.u(-.2, .2)) / n
-            h = height * self.u(.72, 1.0)
-            w = c.aspect / n * self.u(.62, .80)
+            x = c.aspect * (i + 0.5 + self.u(-0.2, 0.2)) / n
+            h = height * self.u(0.72, 1.0)
+            w = c.aspect / n * self.u(0.62, 0.80)
             shapes.peak(c, self.rng, x, base, h, w, near, self.rock, snow)
 
     def backdrop(self):
         """Mountains or hills behind a lake, a river or a field."""
         c, h = self.c, self.horizon
         if self.a["back"] == "mountains":
-            self.peaks(h + .01, self.u(.20, .28), .62, self.rng.randint(2, 4),
-                       self.u(.34, .5) if self.a["snowcap"] else 0)
+            self.peaks(
+                h + 0.01,
+                self.u(0.20, 0.28),
+                0.62,
+                self.rng.randint(2, 4),
+                self.u(0.34, 0.5) if self.a["snowcap"] else 0,
+            )
         else:
-            hill = Hill(c, self.rng, h + .02, self.u(.10, .16), self.u(.8, 1.6))
-            c.hill(hill, c.lit(self.far, .50), c.lit(self.far, .62))
+            hill = Hill(c, self.rng, h + 0.02, self.u(0.10, 0.16), self.u(0.8, 1.6))
+            c.hill(hill, c.lit(self.far, 0.50), c.lit(self.far, 0.62))
 
     # ---- terrains
 
     def mountains(self):
-        h, snow = self.horizon, self.u(.36, .52) if self.a["snowcap"] else 0
+        h, snow = self.horizon, self.u(0.36, 0.52) if self.a["snowcap"] else 0
         if self.a["lone"]:
-            shapes.peak(self.c, self.rng, self.x(.40, .60), h + .06, self.u(.40, .48), self.x(.36, .46),
-                        .72, self.rock, snow)
+            shapes.peak(
+                self.c,
+                self.rng,
+                self.x(0.40, 0.60),
+                h + 0.06,
+                self.u(0.40, 0.48),
+                self.x(0.36, 0.46),
+                0.72,
+                self.rock,
+                snow,
+            )
         else:
-            self.peaks(h + .02, self.u(.32, .40), .50, self.rng.randint(2, 3), snow)
-            self.mist(.6)
-            self.peaks(h + .06, self.u(.20, .28), .80, self.rng.randint(2, 3), snow * .8)
+            self.peaks(h + 0.02, self.u(0.32, 0.40), 0.50, self.rng.randint(2, 3), snow)
+            self.mist(0.6)
+            self.peaks(h + 0.06, self.u(0.20, 0.28), 0.80, self.rng.randint(2, 3), snow * 0.8)
         self.mist()
-        hill = Hill(self.c, self.rng, h + .06, .08, self.u(.6, 1.2))
-        self.c.hill(hill, self.c.lit(self.far, .85), self.c.lit(scale(self.far, .85), .9))
-        self.stage(self.u(.86, .92), self.u(.06, .10), self.u(.5, 1.0))
+        hill = Hill(self.c, self.rng, h + 0.06, 0.08, self.u(0.6, 1.2))
+        self.c.hill(hill, self.c.lit(self.far, 0.85), self.c.lit(scale(self.far, 0.85), 0.9))
+        self.stage(self.u(0.86, 0.92), self.u(0.06, 0.10), self.u(0.5, 1.0))
 
     def hills(self):
         c, n, h = self.c, self.rng.randint(2, 3), self.horizon
         for i in range(n):
-            near = .42 + .40 * i / n
-            base = h + .04 + (.84 - h) * i / n
-            hill = Hill(c, self.rng, base, self.u(.12, .17), self.u(.7, 1.5))
+            near = 0.42 + 0.40 * i / n
+            base = h + 0.04 + (0.84 - h) * i / n
+            hill = Hill(c, self.rng, base, self.u(0.12, 0.17), self.u(0.7, 1.5))
             colour = mix(self.far, self.near, i / n)
-            c.hill(hill, c.lit(colour, near), c.lit(scale(colour, .85), near))
-            self.mist(.7)
-        self.stage(self.u(.88, .93), self.u(.10, .14), self.u(.5, 1.0))
+            c.hill(hill, c.lit(colour, near), c.lit(scale(colour, 0.85), near))
+            self.mist(0.7)
+        self.stage(self.u(0.88, 0.93), self.u(0.10, 0.14), self.u(0.5, 1.0))
 
     def forest(self):
         c, h = self.c, self.horizon
-        for i, near in enumerate((.45, .68)):
-            hill = Hill(c, self.rng, h + .06 + .16 * i, .08, self.u(.5, 1.0))
-            size, n = (.17 + .06 * i) * c.unit, round((9 - 2 * i) * max(.75, c.aspect))
-            for x, y in self.along(hill, n, sink=.02):
+        for i, near in enumerate((0.45, 0.68)):
+            hill = Hill(c, self.rng, h + 0.06 + 0.16 * i, 0.08, self.u(0.5, 1.0))
+            size, n = (0.17 + 0.06 * i) * c.unit, round((9 - 2 * i) * max(0.75, c.aspect))
+            for x, y in self.along(hill, n, sink=0.02):
                 if self.a["trees"] == "pine":
-                    shapes.far_pine(c, x, y, size * self.u(.9, 1.2), near, self.leaf)
+                    shapes.far_pine(c, x, y, size * self.u(0.9, 1.2), near, self.leaf)
                 else:
-                    shapes.round_tree(c, x, y, size * self.u(.9, 1.1), near, self.leaf, self.snow)
-            colour = mix(self.far, self.leaf, .4)
-            c.hill(hill, c.lit(colour, near), c.lit(colour, near + .06))
-            self.mist(.8)
-        self.stage(self.u(.88, .94), .06, self.u(.5, .9), (5, 7), (.27, .36))
+                    shapes.round_tree(c, x, y, size * self.u(0.9, 1.1), near, self.leaf, self.snow)
+            colour = mix(self.far, self.leaf, 0.4)
+            c.hill(hill, c.lit(colour, near), c.lit(colour, near + 0.06))
+            self.mist(0.8)
+        self.stage(self.u(0.88, 0.94), 0.06, self.u(0.5, 0.9), (5, 7), (0.27, 0.36))
 
     def desert(self):
         c, h = self.c, self.horizon
         sand = hexes(self.rng.choice(("e8b878", "e2a860", "eec68e")))[0]
-        self.near, self.far = scale(sand, .92), sand
-        ground = Hill(c, self.rng, h + .05, .05, self.u(.6, 1.2))
+        self.near, self.far = scale(sand, 0.92), sand
+        ground = Hill(c, self.rng, h + 0.05, 0.05, self.u(0.6, 1.2))
         if self.a["landmark"] == "pyramid":
-            n, x = self.rng.randint(1, 3), self.u(.28, .72)
-            step = .30 if x < .5 else -.30
+            n, x = self.rng.randint(1, 3), self.u(0.28, 0.72)
+            step = 0.30 if x < 0.5 else -0.30
             for i in reversed(range(n)):
-                shapes.pyramid(c, (x + step * i) * c.aspect, h + .06,
-                               self.u(.26, .32) * c.unit * (1 - .25 * i), .78)
+                shapes.pyramid(
+                    c,
+                    (x + step * i) * c.aspect,
+                    h + 0.06,
+                    self.u(0.26, 0.32) * c.unit * (1 - 0.25 * i),
+                    0.78,
+                )
         else:
-            self.dunes(h + .08, .16, .60)
-        c.hill(ground, c.lit(sand, .72), c.lit(scale(sand, .9), .85))
+            self.dunes(h + 0.08, 0.16, 0.60)
+        c.hill(ground, c.lit(sand, 0.72), c.lit(scale(sand, 0.9), 0.85))
         self.mist()
-        self.dunes(.94, .20, .90)
+        self.dunes(0.94, 0.20, 0.90)
         if self.a["trees"] == "none":
-            front = Hill(c, self.rng, .97, .05, self.u(.5, .9))
-            c.hill(front, c.lit(self.near, .97), c.lit(scale(self.near, .8), .97))
+            front = Hill(c, self.rng, 0.97, 0.05, self.u(0.5, 0.9))
+            c.hill(front, c.lit(self.near, 0.97), c.lit(scale(self.near, 0.8), 0.97))
         else:
-            self.stage(self.u(.92, .96), .05, self.u(.5, .9), (2, 4), (.24, .32))
+            self.stage(self.u(0.92, 0.96), 0.05, self.u(0.5, 0.9), (2, 4), (0.24, 0.32))
 
     def dunes(self, base, height, near):
         c, sand = self.c, self.far
         for i in range(2):
-            h, w = height * self.u(.75, 1.1), self.u(.40, .55) * c.aspect
-            x, lee = self.x(.12 + .45 * i, .43 + .45 * i), .75 * w
+            h, w = height * self.u(0.75, 1.1), self.u(0.40, 0.55) * c.aspect
+            x, lee = self.x(0.12 + 0.45 * i, 0.43 + 0.45 * i), 0.75 * w
             wide = (c.dark > 0 and (x - w, x + lee)) or (x - lee, x + w)
-            c.add(9, (wide[0], base - h, wide[1], base), (x, base - h, h, w, lee, c.dark),
-                  c.lit(scale(sand, 1.04), near), c.lit(scale(sand, .74), near))
+            c.add(
+                9,
+                (wide[0], base - h, wide[1], base),
+                (x, base - h, h, w, lee, c.dark),
+                c.lit(scale(sand, 1.04), near),
+                c.lit(scale(sand, 0.74), near),
+            )
 
     def canyon(self):
         c, h, d = self.c, self.horizon, self.rng
         rock = hexes(d.choice(("c86a40", "b85a3c", "d07a48")))[0]
-        self.near, self.far = scale(rock, .95), rock
-        for near, height, n, base in ((.55, .26, 3, h + .02), (.80, .34, 2, h + .10)):
+        self.near, self.far = scale(rock, 0.95), rock
+        for near, height, n, base in ((0.55, 0.26, 3, h + 0.02), (0.80, 0.34, 2, h + 0.10)):
             for i in range(n):
-                x = c.aspect * (i + .5 + self.u(-.2, .2)) / n
-                shapes.mesa(c, d, x, base, height * self.u(.65, 1.0), self.x(.06, .11), near, rock)
-            ground = Hill(c, d, base + .02, .03, 1)
-            c.hill(ground, c.lit(rock, near), c.lit(scale(rock, .9), near + .1))
-            self.mist(.7)
-        self.stage(self.u(.92, .97), .05, self.u(.5, .9), (2, 4), (.24, .32))
+                x = c.aspect * (i + 0.5 + self.u(-0.2, 0.2)) / n
+                shapes.mesa(
+                    c, d, x, base, height * self.u(0.65, 1.0), self.x(0.06, 0.11), near, rock
+                )
+            ground = Hill(c, d, base + 0.02, 0.03, 1)
+            c.hill(ground, c.lit(rock, near), c.lit(scale(rock, 0.9), near + 0.1))
+            self.mist(0.7)
+        self.stage(self.u(0.92, 0.97), 0.05, self.u(0.5, 0.9), (2, 4), (0.24, 0.32))
 
     def streaks(self, n, colour, alpha):
         """Light on the water: flat strokes, longer and further apart towards the viewer."""
         c, h = self.c, self.horizon
         for i in range(n):
-            q = ((i + self.u(.3, .7)) / n) ** 1.5
-            y, w = h + .02 + (.97 - h) * q, (.05 + .10 * q) * self.u(.7, 1.3)
+            q = ((i + self.u(0.3, 0.7)) / n) ** 1.5
+            y, w = h + 0.02 + (0.97 - h) * q, (0.05 + 0.10 * q) * self.u(0.7, 1.3)
             x = self.x(0, 1)
-            c.capsule(x - w, y, x + w, y, .0035 + .005 * q, colour, alpha=alpha)
+            c.capsule(x - w, y, x + w, y, 0.0035 + 0.005 * q, colour, alpha=alpha)
 
     def glitter(self):
         if not self.disc:
             return
         c, h, (x, _, r) = self.c, self.horizon, self.disc
         for i in range(7):
-            q = (i + .5) / 7
-            y, w = h + .02 + (.90 - h) * q ** 1.3, r * self.u(.45, 1.0) * (.7 + .6 * q)
-            c.capsule(x - w, y, x + w, y, .005 + .006 * q, self.disc_colour, alpha=.75)
+            q = (i + 0.5) / 7
+            y, w = h + 0.02 + (0.90 - h) * q**1.3, r * self.u(0.45, 1.0) * (0.7 + 0.6 * q)
+            c.capsule(x - w, y, x + w, y, 0.005 + 0.006 * q, self.disc_colour, alpha=0.75)
 
     def boat(self):
         c, a, h = self.c, self.a, self.horizon
         if a["boat"] == "none":
             return
-        taken = .3 if getattr(self, "beacon", .5) > .5 else .7
-        lo, hi = (taken - .12, taken + .12) if a["landmark"] != "none" else (.2, .8)
-        x, y = self.x(lo, hi), h + (1 - h) * self.u(.14, .36)
-        size = (.22 + .34 * (y - h)) * c.unit * self.u(.9, 1.1)
+        taken = 0.3 if getattr(self, "beacon", 0.5) > 0.5 else 0.7
+        lo, hi = (taken - 0.12, taken + 0.12) if a["landmark"] != "none" else (0.2, 0.8)
+        x, y = self.x(lo, hi), h + (1 - h) * self.u(0.14, 0.36)
+        size = (0.22 + 0.34 * (y - h)) * c.unit * self.u(0.9, 1.1)
         sail, way = OBJECT_COLOURS[a["boat"]], self.rng.choice((-1, 1))
-        shapes.boat_mirror(c, x, y, size, .95, sail, way)
-        shapes.sailboat(c, x, y, size, .95, sail, way)
+        shapes.boat_mirror(c, x, y, size, 0.95, sail, way)
+        shapes.sailboat(c, x, y, size, 0.95, sail, way)
 
     def sea(self):
         c, a, h = self.c, self.a, self.horizon
         deep = self.water
-        c.band(h, 1.0, mix(self.sky[2], deep, .45), deep, bottom=FAR)
+        c.band(h, 1.0, mix(self.sky[2], deep, 0.45), deep, bottom=FAR)
         if a["island"]:
-            x, w = self.x(.25, .75), self.x(.14, .24)
+            x, w = self.x(0.25, 0.75), self.x(0.14, 0.24)
             start = len(c.records)
-            shapes.peak(c, self.rng, x, h, self.u(.10, .17), w, .6, mix(self.rock, (.45, .55, .4), .4), 0)
-            c.mirror(start, h, c.tone(deep), .5)
+            shapes.peak(
+                c,
+                self.rng,
+                x,
+                h,
+                self.u(0.10, 0.17),
+                w,
+                0.6,
+                mix(self.rock, (0.45, 0.55, 0.4), 0.4),
+                0,
+            )
+            c.mirror(start, h, c.tone(deep), 0.5)
         self.mist()
-        self.streaks(13, mix(self.sky[2], (1, 1, 1), .25), .45)
+        self.streaks(13, mix(self.sky[2], (1, 1, 1), 0.25), 0.45)
         self.glitter()
         if a["landmark"] == "lighthouse":
-            self.beacon = self.rng.choice((self.u(.16, .28), self.u(.72, .84)))
-            x, y, s = self.beacon * c.aspect, h + (1 - h) * self.u(.20, .34), c.unit
-            toward = 1 if self.beacon < .5 else -1
-            size = self.u(.42, .52) * s
-            shapes.lighthouse(c, x, y - .02, size, .95, OBJECT_COLOURS[a["roof"]], self.night, toward)
-            stone = c.lit((.33, .32, .36), .95)
-            c.polygon([(x - .24 * s, y + .05), (x - .16 * s, y - .01), (x - .05 * s, y - .045),
-                       (x + .08 * s, y - .04), (x + .17 * s, y), (x + .23 * s, y + .05)], stone)
+            self.beacon = self.rng.choice((self.u(0.16, 0.28), self.u(0.72, 0.84)))
+            x, y, s = self.beacon * c.aspect, h + (1 - h) * self.u(0.20, 0.34), c.unit
+            toward = 1 if self.beacon < 0.5 else -1
+            size = self.u(0.42, 0.52) * s
+            shapes.lighthouse(
+                c, x, y - 0.02, size, 0.95, OBJECT_COLOURS[a["roof"]], self.night, toward
+            )
+            stone = c.lit((0.33, 0.32, 0.36), 0.95)
+            c.polygon(
+                [
+                    (x - 0.24 * s, y + 0.05),
+                    (x - 0.16 * s, y - 0.01),
+                    (x - 0.05 * s, y - 0.045),
+                    (x + 0.08 * s, y - 0.04),
+                    (x + 0.17 * s, y),
+                    (x + 0.23 * s, y + 0.05),
+                ],
+                stone,
+            )
         self.boat()
         if a["beach"]:
             sand = hexes("f0d8a8")[0]
-            hill = Hill(c, self.rng, self.u(.91, .96), .05, self.u(.4, .8))
-            c.hill(hill, c.lit(sand, .97), c.lit(scale(sand, .85), .97))
-            self.trees([(x, y + .03) for x, y in self.along(hill, self.rng.randint(2, 3))],
-                       size=(.28, .36))
+            hill = Hill(c, self.rng, self.u(0.91, 0.96), 0.05, self.u(0.4, 0.8))
+            c.hill(hill, c.lit(sand, 0.97), c.lit(scale(sand, 0.85), 0.97))
+            self.trees(
+                [(x, y + 0.03) for x, y in self.along(hill, self.rng.randint(2, 3))],
+                size=(0.28, 0.36),
+            )
 
     def lake(self):
         c, a, h = self.c, self.a, self.horizon
         start = len(c.records)
         self.backdrop()
-        bank = Hill(c, self.rng, h + .01, .04, self.u(.7, 1.4))
+        bank = Hill(c, self.rng, h + 0.01, 0.04, self.u(0.7, 1.4))
         if a["trees"] != "none":
-            self.trees(self.along(bank, self.rng.randint(4, 6)), .78, (.12, .17))
-        shore = mix(self.far, self.rock, .15)
-        c.hill(bank, c.lit(shore, .72), c.lit(shore, .72))
+            self.trees(self.along(bank, self.rng.randint(4, 6)), 0.78, (0.12, 0.17))
+        shore = mix(self.far, self.rock, 0.15)
+        c.hill(bank, c.lit(shore, 0.72), c.lit(shore, 0.72))
         end = len(c.records)
         self.mist()
-        c.band(h, 1.0, mix(self.sky[2], self.water, .25), mix(self.sky[1], self.water, .6), bottom=FAR)
+        c.band(
+            h,
+            1.0,
+            mix(self.sky[2], self.water, 0.25),
+            mix(self.sky[1], self.water, 0.6),
+            bottom=FAR,
+        )
         kept, c.records = c.records, c.records[:end]
-        c.mirror(start, h, c.tone(self.water), .35)
+        c.mirror(start, h, c.tone(self.water), 0.35)
         c.records = kept + c.records[end:]
         if a["weather"] == "fog":
-            c.band(h, h + .40, c.haze, c.haze, .70, 0)
-        self.streaks(6, mix(self.sky[2], (1, 1, 1), .25), .40)
+            c.band(h, h + 0.40, c.haze, c.haze, 0.70, 0)
+        self.streaks(6, mix(self.sky[2], (1, 1, 1), 0.25), 0.40)
         self.glitter()
         self.boat()
-        if a["landmark"] == "house" or self.rng.random() < .35:
+        if a["landmark"] == "house" or self.rng.random() < 0.35:
             keep, a["trees"] = a["trees"], "none"
-            self.stage(self.u(.95, .99), .07, self.u(.4, .8))
+            self.stage(self.u(0.95, 0.99), 0.07, self.u(0.4, 0.8))
             a["trees"] = keep
 
     def plane(self):
         c, h = self.c, self.horizon
         self.backdrop()
-        bank = Hill(c, self.rng, h + .015, .035, self.u(.7, 1.4))
-        c.hill(bank, c.lit(self.far, .74), c.lit(self.far, .78))
-        c.band(h + .01, 1.0, c.lit(self.far, .78), c.lit(scale(self.near, .9), .97), bottom=FAR)
+        bank = Hill(c, self.rng, h + 0.015, 0.035, self.u(0.7, 1.4))
+        c.hill(bank, c.lit(self.far, 0.74), c.lit(self.far, 0.78))
+        c.band(h + 0.01, 1.0, c.lit(self.far, 0.78), c.lit(scale(self.near, 0.9), 0.97), bottom=FAR)
         self.mist()
 
     def river(self):
         c, h = self.c, self.horizon
         self.plane()
-        x, sway = self.x(.42, .58), self.u(.20, .30) * self.rng.choice((-1, 1)) * c.aspect
-        bends, phase, half = self.u(5.0, 6.0), self.u(-.4, .4), self.u(.20, .27) * c.aspect
-        g = (x, h + .012, sway, half, bends, phase)
-        c.add(RIVER, (-FAR, h + .012, FAR, FAR), g, mix(self.sky[2], self.water, .2),
-              mix(self.sky[1], self.water, .5))
+        x, sway = self.x(0.42, 0.58), self.u(0.20, 0.30) * self.rng.choice((-1, 1)) * c.aspect
+        bends, phase, half = self.u(5.0, 6.0), self.u(-0.4, 0.4), self.u(0.20, 0.27) * c.aspect
+        g = (x, h + 0.012, sway, half, bends, phase)
+        c.add(
+            RIVER,
+            (-FAR, h + 0.012, FAR, FAR),
+            g,
+            mix(self.sky[2], self.water, 0.2),
+            mix(self.sky[1], self.water, 0.5),
+        )
 
         def centre(q):
-            return x + sway * (.15 + .85 * q) * (math.sin(bends * q ** .5 + phase) - math.sin(phase))
+            return x + sway * (0.15 + 0.85 * q) * (
+                math.sin(bends * q**0.5 + phase) - math.sin(phase)
+            )
+
         spots = []
-        for q in (.10, .22, .40, .66):
+        for q in (0.10, 0.22, 0.40, 0.66):
             for s in (-1, 1):
-                tx = centre(q) + s * (half * (.04 + .30 * q + .68 * q * q) + self.u(.10, .30))
-                if .02 < tx / c.aspect < .98 and self.rng.random() < .8:
+                tx = centre(q) + s * (half * (0.04 + 0.30 * q + 0.68 * q * q) + self.u(0.10, 0.30))
+                if 0.02 < tx / c.aspect < 0.98 and self.rng.random() < 0.8:
                     spots.append((q, tx))
         if self.a["landmark"] != "none":
-            q = self.u(.16, .26)
-            s = 1 if centre(q) < .5 * c.aspect else -1
-            bx = centre(q) + s * self.u(.30, .36) * c.aspect
-            spots = [t for t in spots if abs(t[1] - bx) > .2]
-            self.building(bx, h + (1 - h) * q, .93)
+            q = self.u(0.16, 0.26)
+            s = 1 if centre(q) < 0.5 * c.aspect else -1
+            bx = centre(q) + s * self.u(0.30, 0.36) * c.aspect
+            spots = [t for t in spots if abs(t[1] - bx) > 0.2]
+            self.building(bx, h + (1 - h) * q, 0.93)
         for q, tx in spots:
             if self.a["trees"] != "none":
-                self.trees([(tx, h + (1 - h) * q)], .80 + .17 * q, (.11 + .20 * q, .15 + .24 * q))
+                self.trees(
+                    [(tx, h + (1 - h) * q)], 0.80 + 0.17 * q, (0.11 + 0.20 * q, 0.15 + 0.24 * q)
+                )
 
     def field(self):
         c, h = self.c, self.horizon
         self.plane()
         flower = FLOWER_COLOURS[self.a["flower"]]
-        x = self.x(.35, .65)
-        c.add(ROWS, (-FAR, h + .015, FAR, FAR), (x, h, self.u(.30, .40), .62), c.lit(flower, .93),
-              c.lit((.24, .40, .20), .93))
-        gap = self.u(.2, .8) if self.a["landmark"] != "none" else None
-        bank = Hill(c, self.rng, h + .03, .01, 1)
-        self.trees(self.along(bank, self.rng.randint(3, 5), gap), .84, (.15, .21))
+        x = self.x(0.35, 0.65)
+        c.add(
+            ROWS,
+            (-FAR, h + 0.015, FAR, FAR),
+            (x, h, self.u(0.30, 0.40), 0.62),
+            c.lit(flower, 0.93),
+            c.lit((0.24, 0.40, 0.20), 0.93),
+        )
+        gap = self.u(0.2, 0.8) if self.a["landmark"] != "none" else None
+        bank = Hill(c, self.rng, h + 0.03, 0.01, 1)
+        self.trees(self.along(bank, self.rng.randint(3, 5), gap), 0.84, (0.15, 0.21))
         if gap is not None:
-            self.building(gap * c.aspect, h + .04, .92)
+            self.building(gap * c.aspect, h + 0.04, 0.92)
 
     def weather(self):
         c, kind = self.c, self.a["weather"]
         columns = round(7 * c.aspect)
         if kind == "rain":
-            light = mix(self.sky[2], (1, 1, 1), .55)
+            light = mix(self.sky[2], (1, 1, 1), 0.55)
             for j in range(6):
                 for i in range(columns):
-                    x, y = c.aspect * (i + self.u(.1, .9)) / columns, (j + self.u(0, .8)) / 6
-                    c.capsule(x, y, x - .022, y + .10, .0040, light, alpha=.55)
+                    x, y = c.aspect * (i + self.u(0.1, 0.9)) / columns, (j + self.u(0, 0.8)) / 6
+                    c.capsule(x, y, x - 0.022, y + 0.10, 0.0040, light, alpha=0.55)
         elif kind == "snow":
             for j in range(8):
                 for i in range(columns + 1):
-                    x = c.aspect * (i + self.u(.1, .9)) / (columns + 1)
-                    c.disc(x, (j + self.u(.1, .9)) / 8, self.u(.008, .014) * c.unit, (1, 1, 1), .92)
+                    x = c.aspect * (i + self.u(0.1, 0.9)) / (columns + 1)
+                    c.disc(
+                        x,
+                        (j + self.u(0.1, 0.9)) / 8,
+                        self.u(0.008, 0.014) * c.unit,
+                        (1, 1, 1),
+                        0.92,
+                    )
 
 
 def compose(a, rng, aspect=1.0):
@@ -544,17 +714,41 @@ def compose(a, rng, aspect=1.0):
 
 def labels(a):
     """Attribute values as class numbers, for measuring what a picture shows."""
-    return {"terrain": TERRAINS.index(a["terrain"]), "time": TIMES.index(a["time"]),
-            "palette": PALETTES.index(a["palette"]), "disc": DISCS.index(a["disc"]),
-            "side": SIDES.index(a["side"]), "clouds": int(a["clouds"]),
-            "weather": WEATHERS.index(a["weather"]), "boat": int(a["boat"] != "none"),
-            "landmark": LANDMARKS.index(a["landmark"]), "trees": TREES.index(a["trees"]),
-            "season": SEASONS.index(a["season"]), "stars": int(a["stars"]),
-            "aurora": int(a["aurora"] != "none"), "rainbow": int(a["rainbow"]),
-            "balloon": int(a["balloon"] != "none"), "snowcap": int(a["snowcap"])}
+    return {
+        "terrain": TERRAINS.index(a["terrain"]),
+        "time": TIMES.index(a["time"]),
+        "palette": PALETTES.index(a["palette"]),
+        "disc": DISCS.index(a["disc"]),
+        "side": SIDES.index(a["side"]),
+        "clouds": int(a["clouds"]),
+        "weather": WEATHERS.index(a["weather"]),
+        "boat": int(a["boat"] != "none"),
+        "landmark": LANDMARKS.index(a["landmark"]),
+        "trees": TREES.index(a["trees"]),
+        "season": SEASONS.index(a["season"]),
+        "stars": int(a["stars"]),
+        "aurora": int(a["aurora"] != "none"),
+        "rainbow": int(a["rainbow"]),
+        "balloon": int(a["balloon"] != "none"),
+        "snowcap": int(a["snowcap"]),
+    }
 
 
-LABELS = {"terrain": len(TERRAINS), "time": len(TIMES), "palette": len(PALETTES), "disc": len(DISCS),
-          "side": len(SIDES), "clouds": 2, "weather": len(WEATHERS), "boat": 2,
-          "landmark": len(LANDMARKS), "trees": len(TREES), "season": len(SEASONS), "stars": 2,
-          "aurora": 2, "rainbow": 2, "balloon": 2, "snowcap": 2}
+LABELS = {
+    "terrain": len(TERRAINS),
+    "time": len(TIMES),
+    "palette": len(PALETTES),
+    "disc": len(DISCS),
+    "side": len(SIDES),
+    "clouds": 2,
+    "weather": len(WEATHERS),
+    "boat": 2,
+    "landmark": len(LANDMARKS),
+    "trees": len(TREES),
+    "season": len(SEASONS),
+    "stars": 2,
+    "aurora": 2,
+    "rainbow": 2,
+    "balloon": 2,
+    "snowcap": 2,
+}

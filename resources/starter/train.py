@@ -8,6 +8,7 @@
 START is a folder that `initial.py` wrote, or an earlier result.  RUN/flow and RUN/distil are complete
 model folders, written every --save seconds and at the end, with a sheet of pictures beside them.
 """
+
 import argparse
 import os
 import random
@@ -26,20 +27,56 @@ from data import SIZES, Stream
 from optim import Optimiser
 
 # size (index into SIZES), caption length, share of the steps
-FLOW = ((0, 32, .46), (0, 64, .17), (1, 32, .05), (1, 64, .03), (2, 32, .05), (2, 64, .03), (3, 32, .05),
-        (3, 64, .02), (4, 32, .06), (4, 64, .02), (5, 32, .03), (6, 32, .03))
-DISTIL = ((0, 32, .52), (0, 64, .18), (1, 32, .06), (2, 32, .06), (3, 64, .05), (3, 32, .05), (4, 32, .08))
+FLOW = (
+    (0, 32, 0.46),
+    (0, 64, 0.17),
+    (1, 32, 0.05),
+    (1, 64, 0.03),
+    (2, 32, 0.05),
+    (2, 64, 0.03),
+    (3, 32, 0.05),
+    (3, 64, 0.02),
+    (4, 32, 0.06),
+    (4, 64, 0.02),
+    (5, 32, 0.03),
+    (6, 32, 0.03),
+)
+DISTIL = (
+    (0, 32, 0.52),
+    (0, 64, 0.18),
+    (1, 32, 0.06),
+    (2, 32, 0.06),
+    (3, 64, 0.05),
+    (3, 32, 0.05),
+    (4, 32, 0.08),
+)
 STEPS = 8  # of the student
-PROMPTS = ("a lake at sunset with pine trees and snowy mountains", "日落时雪山下的湖泊，帆船",
-           "a red lighthouse by the sea at night, full moon", "the ocean by day with a blue sailboat and clouds",
-           "snowy mountains at dawn", "an autumn forest with a cabin", "green northern lights over a lake",
-           "palm trees on a beach at sunset, a big sun", "夜晚的沙漠，满月和仙人掌",
-           "rolling hills by day, a windmill, clouds", "a lavender field at dusk with a full moon on the left",
-           "热气球，群山，清晨", "a house in a pine forest, falling snow, night",
-           "a winding river by day with trees and distant mountains", "in shades of teal, mountains with fog",
-           "a canyon at noon with cacti", "pyramids in a desert at sunset", "a rainbow over rolling hills",
-           "violet palette, the sea, crescent moon", "雨中的湖泊，松树", "a yellow flower field, a house with a red roof",
-           "misty hills at dawn", "a calm lake at night with a red sailboat and stars", "金色色调的沙漠，金字塔")
+PROMPTS = (
+    "a lake at sunset with pine trees and snowy mountains",
+    "日落时雪山下的湖泊，帆船",
+    "a red lighthouse by the sea at night, full moon",
+    "the ocean by day with a blue sailboat and clouds",
+    "snowy mountains at dawn",
+    "an autumn forest with a cabin",
+    "green northern lights over a lake",
+    "palm trees on a beach at sunset, a big sun",
+    "夜晚的沙漠，满月和仙人掌",
+    "rolling hills by day, a windmill, clouds",
+    "a lavender field at dusk with a full moon on the left",
+    "热气球，群山，清晨",
+    "a house in a pine forest, falling snow, night",
+    "a winding river by day with trees and distant mountains",
+    "in shades of teal, mountains with fog",
+    "a canyon at noon with cacti",
+    "pyramids in a desert at sunset",
+    "a rainbow over rolling hills",
+    "violet palette, the sea, crescent moon",
+    "雨中的湖泊，松树",
+    "a yellow flower field, a house with a red roof",
+    "misty hills at dawn",
+    "a calm lake at night with a red sailboat and stars",
+    "金色色调的沙漠，金字塔",
+)
 
 
 class Trainer:
@@ -47,7 +84,9 @@ class Trainer:
         self.args, self.started = args, time.time()
         self.rank, self.world = int(os.environ.get("RANK", 0)), int(os.environ.get("WORLD_SIZE", 1))
         cuda = not args.cpu
-        self.stream = Stream(args.model + "/tokenizer/tokenizer.json", args.seed * 64 + self.rank, args.workers)
+        self.stream = Stream(
+            args.model + "/tokenizer/tokenizer.json", args.seed * 64 + self.rank, args.workers
+        )
         self.device = "cuda:%d" % int(os.environ.get("LOCAL_RANK", 0)) if cuda else "cpu"
         self.kind = torch.bfloat16 if cuda else torch.float32
         if cuda:
@@ -95,19 +134,22 @@ class Trainer:
         def gradients():
             z, ids, counts = ring.batch(n, length)
             if length == 32:
-                drop = torch.rand(n, device=z.device) < .12
+                drop = torch.rand(n, device=z.device) < 0.12
                 ids = torch.where(drop[:, None], self.empty[None], ids)
                 counts = torch.where(drop, self.empty_count, counts)
             ids, pad = self.captions(ids, counts)
             u = torch.sigmoid(torch.randn(n, device=z.device))
-            u = torch.where(torch.rand(n, device=z.device) < .2, torch.rand(n, device=z.device), u)
+            u = torch.where(torch.rand(n, device=z.device) < 0.2, torch.rand(n, device=z.device), u)
             sigma = model.shifted(u, shift).clamp(1e-3, 1)
             noise, s = torch.randn_like(z), sigma[:, None, None, None]
             w = self.optimiser.weights
-            v = model.velocity(w, (1 - s) * z + s * noise, sigma, model.text(w, ids, self.kind), pad)
+            v = model.velocity(
+                w, (1 - s) * z + s * noise, sigma, model.text(w, ids, self.kind), pad
+            )
             loss = F.mse_loss(v, noise - z)
             self.optimiser.collect(loss)
             self.loss.add_(loss.detach())
+
         return gradients
 
     def distil(self, size, length, n):
@@ -138,8 +180,8 @@ class Trainer:
             z, new_ids, new_counts = ring.batch(n, length)
             r = torch.rand(n, device=device)
             grid = torch.randint(1, STEPS, (n,), device=device) / STEPS
-            place = torch.where(r < .86, grid, torch.rand_like(r).clamp(min=.01))
-            place = torch.where(r < .62, torch.ones_like(r), place)
+            place = torch.where(r < 0.86, grid, torch.rand_like(r).clamp(min=0.01))
+            place = torch.where(r < 0.62, torch.ones_like(r), place)
             s = wide(model.shifted(place))
             return (1 - s) * z + s * torch.randn_like(z), place, new_ids, new_counts
 
@@ -161,6 +203,7 @@ class Trainer:
                 moved = (x + wide(s1 - s0) * v.detach(), u1, ids, counts)
                 for state, there, here in zip((x, u, ids, counts), new, moved):
                     state.copy_(torch.where(done.view(-1, *[1] * (state.ndim - 1)), there, here))
+
         return gradients
 
     # ---- the loop
@@ -184,7 +227,7 @@ class Trainer:
 
     def rate(self, done, steps):
         late = min(1.0, (1 - done) / (1 - self.args.hold))
-        return self.args.lr * min(1, (steps + 1) / 100) * max(late, .004)
+        return self.args.lr * min(1, (steps + 1) / 100) * max(late, 0.004)
 
     def synchronise(self, done):
         """The first process's clock decides for all; small differences of weights are ironed out."""
@@ -225,9 +268,17 @@ class Trainer:
                 self.stream.take()
             if n in (20, 100) or n % 500 == 0:
                 loss, now = self.loss.item() / (n - last), time.time()
-                self.log("%s step %d loss %.4f rate %.1e, %.1f steps/s, %d scenes" % (
-                    args.stage, n, loss, o.rate.item(), (n - last) / (now - marked),
-                    sum(r.total for r in self.stream.rings)))
+                self.log(
+                    "%s step %d loss %.4f rate %.1e, %.1f steps/s, %d scenes"
+                    % (
+                        args.stage,
+                        n,
+                        loss,
+                        o.rate.item(),
+                        (n - last) / (now - marked),
+                        sum(r.total for r in self.stream.rings),
+                    )
+                )
                 self.loss.zero_()
                 last, marked = n, now
             if time.time() - saved > args.save and self.rank == 0:
@@ -235,8 +286,13 @@ class Trainer:
                 saved = time.time()
         if self.rank == 0:
             self.save()
-        self.log(args.stage, "done:", n, "steps, %.0f s" % (time.time() - start),
-                 "%.1f M samples" % (n * self.world * args.tokens / 288e6))
+        self.log(
+            args.stage,
+            "done:",
+            n,
+            "steps, %.0f s" % (time.time() - start),
+            "%.1f M samples" % (n * self.world * args.tokens / 288e6),
+        )
         self.stream.stop()
         if self.world > 1:
             dist.destroy_process_group()
@@ -244,10 +300,18 @@ class Trainer:
     @torch.no_grad()
     def save(self):
         args, folder = self.args, "%s/%s" % (self.args.out, self.args.stage)
-        averaged = {k: v.to(torch.bfloat16) for k, v in self.optimiser.views(self.optimiser.ema).items()}
+        averaged = {
+            k: v.to(torch.bfloat16) for k, v in self.optimiser.views(self.optimiser.ema).items()
+        }
         preview = model.read_json(args.model + "/preview.json")
-        model.write(folder + ".part", model.unfuse(averaged, self.tensors), self.vae, self.vae_config,
-                    args.model + "/tokenizer", preview)
+        model.write(
+            folder + ".part",
+            model.unfuse(averaged, self.tensors),
+            self.vae,
+            self.vae_config,
+            args.model + "/tokenizer",
+            preview,
+        )
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(folder + ".part", folder)
         steps, cfg = (16, args.cfg) if args.stage == "flow" else (STEPS, 1.0)
@@ -265,12 +329,20 @@ def main():
     p.add_argument("--out", required=True)
     p.add_argument("--seconds", type=float, required=True, help="time of the loop itself")
     p.add_argument("--negative", help="distil: folder for the unguided branch, if not the teacher")
-    p.add_argument("--cfg", type=float, default=3.0, help="guidance to distil, and of the flow sheets")
-    p.add_argument("--parts", type=int, default=3, help="distil: the teacher's steps in one of ours")
+    p.add_argument(
+        "--cfg", type=float, default=3.0, help="guidance to distil, and of the flow sheets"
+    )
+    p.add_argument(
+        "--parts", type=int, default=3, help="distil: the teacher's steps in one of ours"
+    )
     p.add_argument("--lr", type=float, default=1.2e-3)
-    p.add_argument("--hold", type=float, default=.5, help="share of the time before the rate falls")
+    p.add_argument(
+        "--hold", type=float, default=0.5, help="share of the time before the rate falls"
+    )
     p.add_argument("--tokens", type=int, default=55296, help="tokens of a batch on one GPU")
-    p.add_argument("--average", type=float, default=1500, help="steps that the weights are averaged over")
+    p.add_argument(
+        "--average", type=float, default=1500, help="steps that the weights are averaged over"
+    )
     p.add_argument("--fill", type=int, default=30000, help="scenes before the first step")
     p.add_argument("--refresh", type=int, default=40, help="steps between new batches of scenes")
     p.add_argument("--save", type=float, default=100, help="seconds between checkpoints")

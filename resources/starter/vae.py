@@ -3,17 +3,30 @@
 Pictures are [n, 3, H, W] in -1..1, latents [n, 16, H / 8, W / 8] as the autoencoder makes them;
 to_model and from_model convert to and from the scale that the transformer sees.
 """
+
 import math
 
 import torch
 import torch.nn.functional as F
 
 WIDTHS, GROUPS, LATENT = (32, 64, 64, 64), 16, 16
-CONFIG = {"_class_name": "AutoencoderKL", "act_fn": "silu", "block_out_channels": list(WIDTHS),
-          "down_block_types": ["DownEncoderBlock2D"] * 4, "up_block_types": ["UpDecoderBlock2D"] * 4,
-          "force_upcast": True, "in_channels": 3, "out_channels": 3, "latent_channels": LATENT,
-          "layers_per_block": 2, "mid_block_add_attention": True, "norm_num_groups": GROUPS,
-          "sample_size": 256, "use_post_quant_conv": False, "use_quant_conv": False}
+CONFIG = {
+    "_class_name": "AutoencoderKL",
+    "act_fn": "silu",
+    "block_out_channels": list(WIDTHS),
+    "down_block_types": ["DownEncoderBlock2D"] * 4,
+    "up_block_types": ["UpDecoderBlock2D"] * 4,
+    "force_upcast": True,
+    "in_channels": 3,
+    "out_channels": 3,
+    "latent_channels": LATENT,
+    "layers_per_block": 2,
+    "mid_block_add_attention": True,
+    "norm_num_groups": GROUPS,
+    "sample_size": 256,
+    "use_post_quant_conv": False,
+    "use_quant_conv": False,
+}
 
 
 def conv(w, name, x, **options):
@@ -21,7 +34,9 @@ def conv(w, name, x, **options):
 
 
 def norm(w, name, x):
-    return F.group_norm(x, GROUPS, w[name + ".weight"].to(x.dtype), w[name + ".bias"].to(x.dtype), 1e-6)
+    return F.group_norm(
+        x, GROUPS, w[name + ".weight"].to(x.dtype), w[name + ".bias"].to(x.dtype), 1e-6
+    )
 
 
 def resnet(w, name, x):
@@ -39,7 +54,10 @@ def middle(w, name, x):
     y = norm(w, at + "group_norm", x).flatten(2).transpose(1, 2)
 
     def linear(which, t):
-        return F.linear(t, w[at + which + ".weight"].to(t.dtype), w[at + which + ".bias"].to(t.dtype))
+        return F.linear(
+            t, w[at + which + ".weight"].to(t.dtype), w[at + which + ".bias"].to(t.dtype)
+        )
+
     q, k, v = (linear(which, y)[:, None] for which in ("to_q", "to_k", "to_v"))
     y = linear("to_out.0", F.scaled_dot_product_attention(q, k, v)[:, 0])
     return resnet(w, name + ".resnets.1", x + y.transpose(1, 2).reshape(n, c, height, width))
@@ -91,10 +109,13 @@ def shapes():
         layer(name + ".attentions.0.group_norm", c)
         for which in ("to_q", "to_k", "to_v", "to_out.0"):
             layer(name + ".attentions.0." + which, c, c)
+
     layer("encoder.conv_in", WIDTHS[0], 3, 3, 3)
     for i, c in enumerate(WIDTHS):
         for j in range(2):
-            block("encoder.down_blocks.%d.resnets.%d" % (i, j), c if j else WIDTHS[max(0, i - 1)], c)
+            block(
+                "encoder.down_blocks.%d.resnets.%d" % (i, j), c if j else WIDTHS[max(0, i - 1)], c
+            )
         if i < 3:
             layer("encoder.down_blocks.%d.downsamplers.0.conv" % i, c, c, 3, 3)
     mid("encoder.mid_block", WIDTHS[-1])
@@ -117,7 +138,11 @@ def initial():
     out = {}
     for name, shape in shapes().items():
         if len(shape) == 1:
-            out[name] = torch.ones(shape) if "norm" in name and name.endswith("weight") else torch.zeros(shape)
+            out[name] = (
+                torch.ones(shape)
+                if "norm" in name and name.endswith("weight")
+                else torch.zeros(shape)
+            )
         else:
             out[name] = torch.randn(shape) / math.sqrt(math.prod(shape[1:]))
     return out
@@ -136,5 +161,5 @@ def pictures(w, z, config, batch=32):
     """Latents in the transformer's scale -> pictures in 0..1."""
     w = {k: v for k, v in w.items() if k.startswith("decoder.")}
     kind = next(iter(w.values())).dtype
-    out = [decode(w, from_model(q, config).to(kind)).float() / 2 + .5 for q in z.split(batch)]
+    out = [decode(w, from_model(q, config).to(kind)).float() / 2 + 0.5 for q in z.split(batch)]
     return torch.cat(out).clamp(0, 1)
