@@ -1,7 +1,7 @@
 """data.py - an endless stream of scenes, kept as latents on the GPU.
 
-Worker processes draw scenes and captions; the training process paints and encodes them and keeps the
-newest of each picture size in a ring.
+Worker processes draw scenes and captions; the training process paints and encodes them and keeps
+the newest of each picture size in a ring.
 """
 
 import multiprocessing as mp

@@ -1,4 +1,4 @@
-"""evaluate.py - measures a model folder: reconstruction, and whether pictures show what is asked for.
+"""evaluate.py - measures a model folder: reconstruction, and whether pictures show what is asked.
 
   python evaluate.py classifier --out RUN --seconds 45
   python evaluate.py model --model RUN/distil --out RUN --prompts 800 [--steps 8] [--cfg 1]
@@ -84,8 +84,8 @@ def drawn(pool, first, jobs, each=500):
 
 
 def train_classifier(args, device):
-    """Pictures are painted anew for each batch, half of them blurred or made noisy a little, so that
-    what is read does not hang on single pixels."""
+    """Pictures are painted anew for each batch, half of them blurred or made noisy a little, so
+    that what is read does not hang on single pixels."""
     with mp.get_context("fork").Pool(args.workers) as pool:
         lists, labels = drawn(pool, 50_000_000, args.scenes // 500)
         held, held_labels = drawn(pool, 60_000_000, 4)
@@ -143,7 +143,7 @@ def reconstruction(folder, lists, device):
 
 @torch.no_grad()
 def distance(net, a, b):
-    """Frechet distance of two sets of pictures in the classifier's features, where 0 is the same."""
+    """Frechet distance of two sets of pictures in the classifier's features; 0 is the same."""
     f = [torch.cat([net.features(x) for x in p.split(100)]).double() for p in (a, b)]
     (m0, c0), (m1, c1) = ((x.mean(0), torch.cov(x.T)) for x in f)
     cross = torch.linalg.eigvals(c0 @ c1).real.clamp(min=0).sqrt().sum()
@@ -151,7 +151,7 @@ def distance(net, a, b):
 
 
 def score(read, named):
-    """Share of named attributes that the pictures show, by attribute, and how often each was named."""
+    """By attribute: the share of named ones that the pictures show, and how many were named."""
     names, hit, asked = list(scenes.LABELS), {}, {}
     for row, wanted in zip(read.tolist(), named):
         for key, value in wanted.items():
@@ -161,7 +161,7 @@ def score(read, named):
 
 
 def prompts(n, seed=99):
-    """Held-out scenes with prompts, a quarter of them Chinese: display lists, texts, what they name."""
+    """Held-out display lists, their prompts (a quarter Chinese), and what those name."""
     rng, out = random.Random(seed), []
     for i in range(n):
         a = scenes.attributes(rng)

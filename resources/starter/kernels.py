@@ -1,8 +1,8 @@
-"""kernels.py - the memory-bound parts of a transformer block as fused Triton kernels with gradients.
+"""kernels.py - the memory-bound parts of a transformer block as fused Triton kernels.
 
 A block of width 192 spends most of its time moving activations, so each of these reads and writes
 them once: gated residual + RMSNorm + modulation, q/k RMSNorm + RoPE, and the SiLU gate.  On a CPU
-the same functions are written out in PyTorch; tests compare the two through Triton's interpreter.
+the same functions are written out in PyTorch; TRITON_INTERPRET=1 runs the kernels there too.
 """
 
 import os
@@ -340,7 +340,8 @@ class GatedNorm(torch.autograd.Function):
 
 
 class Rope(torch.autograd.Function):
-    """qkv [B, S, 3, H, 64] -> q, k (RMSNorm with weights w [2, 64], then rotation), v, each [B, S, H, 64]"""
+    """qkv [B, S, 3, H, 64] -> q, k, v, each [B, S, H, 64]; q and k get an RMSNorm with
+    weights w [2, 64] and are rotated."""
 
     @staticmethod
     def forward(ctx, qkv, cos, sin, w):

@@ -233,7 +233,7 @@ def fuse(tensors, device="cpu", dtype=torch.float32):
 
 
 def unfuse(weights, tensors):
-    """A copy of tensors with the fused weights written back; layers never evaluated stay as they are."""
+    """A copy of tensors with the fused weights written back; unused layers stay as they are."""
     out = dict(tensors)
     for name, sources in layout():
         w = weights[name].detach().float().cpu()

@@ -34,7 +34,7 @@ def _library(cuda):
 
 
 def paint(lists, height, width, device="cpu", ss=3):
-    """Pictures of display lists (float32 arrays [n, RECORD]): a tensor [count, 3, height, width]."""
+    """Pictures [count, 3, height, width] of display lists (float32 arrays [n, RECORD])."""
     lengths = [len(x) for x in lists]
     first = torch.from_numpy(np.cumsum([0] + lengths).astype(np.int32)).to(device)
     records = torch.from_numpy(np.concatenate(lists).astype(np.float32)).to(device)

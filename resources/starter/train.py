@@ -5,8 +5,8 @@
   distil  8 steps without guidance follow the guided teacher's finer path:
           torchrun --nproc_per_node 2 train.py distil --model RUN/flow --out RUN --seconds 330
 
-START is a folder that `initial.py` wrote, or an earlier result.  RUN/flow and RUN/distil are complete
-model folders, written every --save seconds and at the end, with a sheet of pictures beside them.
+START is what train_vae.py wrote, or an earlier result.  RUN/flow and RUN/distil are complete model
+folders, written every --save seconds and at the end, with a sheet of pictures beside them.
 """
 
 import argparse
@@ -107,7 +107,7 @@ class Trainer:
         self.stream.attach(self.vae, self.vae_config, self.device)
         ids, pad = model.encode_prompts(self.tokenizer, [""], self.device)
         self.empty, self.empty_count = ids[0], int((~pad).sum())
-        self.memory = None
+        self.memory, self.kept = None, []
         self.log("loaded")
 
     def frozen(self, folder):
@@ -223,6 +223,7 @@ class Trainer:
         with torch.cuda.graph(graph, pool=self.memory, capture_error_mode="thread_local"):
             work()
         self.memory = self.memory or graph.pool()
+        self.kept.append(work)  # the graph knows the addresses of its tensors, but does not own them
         return graph.replay
 
     def rate(self, done, steps):
@@ -230,7 +231,7 @@ class Trainer:
         return self.args.lr * min(1, (steps + 1) / 100) * max(late, 0.004)
 
     def synchronise(self, done):
-        """The first process's clock decides for all; small differences of weights are ironed out."""
+        """The first process's clock decides for all."""
         if self.world == 1:
             return done
         value = torch.tensor([done], device=self.device)
