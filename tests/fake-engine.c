@@ -247,6 +247,7 @@ run (eng_engine *self, eng_job *job)
     image->params = *params;
     image->params.prompt = g_strdup (params->prompt);
     image->params.negative = g_strdup (params->negative);
+    image->params.shift = params->shift > 0 ? params->shift : defaults.shift;
     image->rgba = g_bytes_new_take (rgba, (size_t) width * height * 4);
   }
   if (job->observer.done)
@@ -492,7 +493,11 @@ eng_settings_read_png (const char *path, GError **error)
   }
   settings = g_new0 (eng_settings, 1);
   settings->params =
-      (struct eng_params){ .prompt = g_strdup ("a lake at dusk"), .steps = 12, .seed = 77 };
+      (struct eng_params){ .prompt = g_strdup ("a lake at dusk"),
+                           .steps = 12,
+                           .seed = 77,
+                           .rng = ENG_RNG_CUDA,
+                           .shift = strstr (path, "own-shift") ? defaults.shift : 1.15f };
   settings->infotext = g_strdup ("a lake at dusk\nSteps: 12, Sampler: Euler, Seed: 77");
   return settings;
 }

@@ -364,22 +364,119 @@ test_generate_while_loading (void)
   close_window (window);
 }
 
+/* The beginning of a picture: the fake engine reads no further. */
+static char *
+write_png (const char *name)
+{
+  static const guchar png[] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n', 0, 0, 0, 13 };
+  char *path = g_build_filename (g_get_user_cache_dir (), name, NULL);
+
+  g_mkdir_with_parents (g_get_user_cache_dir (), 0700);
+  g_assert_true (g_file_set_contents (path, (const char *) png, sizeof png, NULL));
+  return path;
+}
+
+/* What the next test begins with. */
+static void
+reset_settings (SlWindow *window)
+{
+  adw_combo_row_set_selected (find_id (window, "rng"), 0);
+  gtk_spin_button_set_value (find_id (window, "shift_spin"), 0);
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 8);
+  gtk_toggle_button_set_active (find_id (window, "seed_lock"), FALSE);
+}
+
+static gboolean
+is_marked (GtkWidget *widget, gconstpointer data)
+{
+  gboolean active = FALSE;
+
+  if (g_str_equal (G_OBJECT_TYPE_NAME (widget), "GtkModelButton"))
+    g_object_get (widget, "active", &active, NULL);
+  return active;
+}
+
 static void
 test_drop_picture (void)
 {
   SlWindow *window = open_ready ();
-  g_autofree char *path = g_build_filename (g_get_user_cache_dir (), "dropped.png", NULL);
+  g_autofree char *path = write_png ("dropped.png");
   g_autoptr (GFile) file = g_file_new_for_path (path);
-  static const guchar png[] = { 0x89, 'P', 'N', 'G', '\r', '\n', 0x1a, '\n', 0, 0, 0, 13 };
   g_autofree char *text = NULL;
 
-  g_mkdir_with_parents (g_get_user_cache_dir (), 0700);
-  g_assert_true (g_file_set_contents (path, (const char *) png, sizeof png, NULL));
   sl_window_open (window, file);
   respond ("use");
   g_object_get (find_id (window, "prompt"), "text", &text, NULL);
   g_assert_cmpstr (text, ==, "a lake at dusk");
   g_assert_cmpfloat (gtk_spin_button_get_value (find_id (window, "steps_spin")), ==, 12);
+  /* Another program's noise and shift come along, ... */
+  g_assert_cmpuint (adw_combo_row_get_selected (find_id (window, "rng")), ==, 1);
+  g_assert_cmpfloat (gtk_spin_button_get_value (find_id (window, "shift_spin")), ==, 1.15);
+
+  /* ... and reach the picture, and come back from it. */
+  activate (window, "win.generate");
+  g_assert_true (wait_until (count_results (window) == 1 && !is_busy (window), 5));
+  g_assert_cmpstr (sl_result_get_recipe (shown (window))->rng, ==, "cuda");
+  g_assert_cmpfloat (sl_result_get_recipe (shown (window))->shift, ==, 1.15);
+  adw_combo_row_set_selected (find_id (window, "rng"), 0);
+  gtk_spin_button_set_value (find_id (window, "shift_spin"), 0);
+  activate (window, "win.use-settings");
+  g_assert_cmpuint (adw_combo_row_get_selected (find_id (window, "rng")), ==, 1);
+  g_assert_cmpfloat (gtk_spin_button_get_value (find_id (window, "shift_spin")), ==, 1.15);
+  reset_settings (window);
+  close_window (window);
+}
+
+/* A picture names the shift it was made with; the model's own stays the model's choice. */
+static void
+test_own_shift (void)
+{
+  SlWindow *window = open_ready ();
+  g_autofree char *path = write_png ("own-shift.png");
+  g_autoptr (GFile) file = g_file_new_for_path (path);
+
+  sl_window_open (window, file);
+  respond ("use");
+  g_assert_cmpfloat (gtk_spin_button_get_value (find_id (window, "shift_spin")), ==, 0);
+  reset_settings (window);
+  close_window (window);
+}
+
+/* Which of the model menu's entries is marked; borrowed. */
+static const char *
+marked_model (SlWindow *window)
+{
+  GtkMenuButton *button = find_id (window, "model_button");
+  GtkWidget *entry;
+  const char *text = NULL;
+
+  gtk_menu_button_popup (button);
+  wait_ms (100);
+  entry = find_widget (GTK_WIDGET (gtk_menu_button_get_popover (button)), is_marked, NULL);
+  if (entry) {
+    g_autofree char *copy = NULL;
+
+    g_object_get (entry, "text", &copy, NULL);
+    text = g_intern_string (copy);
+  }
+  gtk_menu_button_popdown (button);
+  return text;
+}
+
+static void
+test_marked_model (void)
+{
+  SlWindow *window = open_ready ();
+
+  g_assert_cmpstr (marked_model (window), ==, "Starter");
+  load (window, "/nowhere/fake-other");
+  g_assert_true (wait_until (
+      g_str_has_suffix (sl_session_get_model_path (sl_window_get_session (window)), "other"), 5));
+  g_assert_cmpstr (marked_model (window), ==, "fake-other");
+  activate (window, "win.starter");
+  g_assert_true (wait_until (
+      g_str_has_suffix (sl_session_get_model_path (sl_window_get_session (window)), "starter"), 5));
+  g_assert_cmpstr (marked_model (window), ==, "Starter");
   close_window (window);
 }
 
@@ -516,6 +613,8 @@ main (int argc, char **argv)
   g_test_add_func ("/states/close-while-loading", test_close_while_loading);
   g_test_add_func ("/states/generate-while-loading", test_generate_while_loading);
   g_test_add_func ("/states/drop-picture", test_drop_picture);
+  g_test_add_func ("/states/own-shift", test_own_shift);
+  g_test_add_func ("/states/marked-model", test_marked_model);
   g_test_add_func ("/states/zoom", test_zoom);
   g_test_add_func ("/states/names", test_names);
   g_test_add_func ("/states/narrow", test_narrow);

@@ -13,6 +13,7 @@ sl_recipe_new (void)
   self->negative = g_strdup ("");
   self->sampler = g_strdup ("");
   self->schedule = g_strdup ("");
+  self->rng = g_strdup ("cpu");
   return self;
 }
 
@@ -25,6 +26,7 @@ sl_recipe_copy (const SlRecipe *recipe)
   self->negative = g_strdup (recipe->negative);
   self->sampler = g_strdup (recipe->sampler);
   self->schedule = g_strdup (recipe->schedule);
+  self->rng = g_strdup (recipe->rng);
   return self;
 }
 
@@ -35,6 +37,7 @@ sl_recipe_free (SlRecipe *self)
   g_free (self->negative);
   g_free (self->sampler);
   g_free (self->schedule);
+  g_free (self->rng);
   g_free (self);
 }
 
@@ -53,6 +56,8 @@ sl_recipe_new_from_settings (GSettings *settings)
   self->has_seed = TRUE;
   self->sampler = g_settings_get_string (settings, "sampler");
   self->schedule = g_settings_get_string (settings, "schedule");
+  self->rng = g_settings_get_string (settings, "rng");
+  self->shift = g_settings_get_double (settings, "shift");
   return self;
 }
 
@@ -73,6 +78,8 @@ sl_recipe_apply (const SlRecipe *self, GSettings *settings)
     g_settings_set_uint64 (settings, "seed", self->seed);
   g_settings_set_string (settings, "sampler", self->sampler);
   g_settings_set_string (settings, "schedule", self->schedule);
+  g_settings_set_string (settings, "rng", self->rng);
+  g_settings_set_double (settings, "shift", CLAMP (self->shift, 0, 100));
 }
 
 char *

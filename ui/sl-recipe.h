@@ -15,6 +15,8 @@ typedef struct {
   guint64 seed;
   gboolean has_seed;
   char *sampler, *schedule; /* the engine's ids, such as "euler"; "": the model's default */
+  char *rng;                /* whose noise: "cpu" or "cuda" */
+  double shift;             /* of the schedule; 0: the model's default */
 } SlRecipe;
 
 #define SL_TYPE_RECIPE (sl_recipe_get_type ())

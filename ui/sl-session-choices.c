@@ -2,6 +2,7 @@
 #include "ui/sl-session-private.h"
 
 #include <glib/gi18n.h>
+#include <math.h>
 
 GType
 sl_state_get_type (void)
@@ -23,6 +24,11 @@ sl_state_get_type (void)
   return type;
 }
 
+/* By enum eng_rng.  The programs' names are not translated. */
+static const struct {
+  const char *name, *id;
+} rngs[] = { { "CPU (ComfyUI)", "cpu" }, { "GPU (A1111)", "cuda" } };
+
 SlRecipe *
 sl_session_recipe_from_params (const struct eng_params *params)
 {
@@ -40,6 +46,9 @@ sl_session_recipe_from_params (const struct eng_params *params)
   recipe->has_seed = TRUE;
   recipe->sampler = g_strdup (sampler ? sampler : "");
   recipe->schedule = g_strdup (schedule ? schedule : "");
+  recipe->rng = g_strdup (rngs[params->rng == ENG_RNG_CUDA].id);
+  /* A float's own digits, so that 1.15 does not become 1.149999976 on the way. */
+  recipe->shift = round (params->shift * 1e4) / 1e4;
   return recipe;
 }
 
@@ -63,6 +72,16 @@ sl_session_get_schedule (guint i, const char **id)
   return name && !i ? _ ("Model’s choice") : name;
 }
 
+const char *
+sl_session_get_rng (guint i, const char **id)
+{
+  if (i >= G_N_ELEMENTS (rngs))
+    return NULL;
+  if (id)
+    *id = rngs[i].id;
+  return rngs[i].name;
+}
+
 SlRecipe *
 sl_session_dup_defaults (SlSession *self)
 {
@@ -78,5 +97,6 @@ sl_session_dup_defaults (SlSession *self)
   recipe->height = defaults->height;
   recipe->steps = defaults->steps;
   recipe->cfg = defaults->cfg;
+  recipe->shift = defaults->shift;
   return recipe;
 }

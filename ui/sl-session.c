@@ -454,6 +454,8 @@ sl_session_generate (SlSession *self, const SlRecipe *recipe, int n)
     .cfg = (float) recipe->cfg,
     .sampler = eng_sampler_from_name (recipe->sampler),
     .schedule = eng_schedule_from_name (recipe->schedule),
+    .rng = g_str_equal (recipe->rng, "cuda") ? ENG_RNG_CUDA : ENG_RNG_CPU,
+    .shift = (float) recipe->shift,
   };
 
   g_return_val_if_fail (SL_IS_SESSION (self), FALSE);

@@ -52,7 +52,7 @@ GListModel *sl_session_get_results (SlSession *self); /* of SlResult, oldest fir
 GdkTexture *sl_session_get_preview (SlSession *self); /* borrowed */
 const char *sl_session_get_model_path (SlSession *self);
 const char *sl_session_get_error (SlSession *self);
-/* Steps, CFG and size that suit the loaded model; NULL without one. */
+/* Size, steps, CFG and shift that suit the loaded model; NULL without one. */
 SlRecipe *sl_session_dup_defaults (SlSession *self);
 /* The size in pixels of the picture being made. */
 void sl_session_get_size (SlSession *self, int *width, int *height);
@@ -60,10 +60,11 @@ void sl_session_dismiss_error (SlSession *self);
 /* Shows a failure of someone else's work through the same property; error may be NULL: nothing. */
 void sl_session_take_error (SlSession *self, GError *error);
 
-/* What can be chosen: name is for people, id for the settings; NULL past the last; 0 is the model's
+/* What can be chosen: name is for people, id for the settings; NULL past the last; 0 is the
  * default. */
 const char *sl_session_get_sampler (guint i, const char **id);
 const char *sl_session_get_schedule (guint i, const char **id);
+const char *sl_session_get_rng (guint i, const char **id);
 
 void sl_session_count_tokens_async (SlSession *self, const char *text, GCancellable *cancellable,
                                     GAsyncReadyCallback callback, gpointer data);

@@ -23,6 +23,8 @@ struct _SlSidebar {
   GtkToggleButton *seed_lock;
   AdwComboRow *sampler;
   AdwComboRow *schedule;
+  AdwComboRow *rng;
+  GtkAdjustment *shift;
   GtkButton *generate;
 
   SlSession *session;
@@ -217,6 +219,7 @@ bind_settings (SlSidebar *self)
     { "width", self->size, "width" },   { "height", self->size, "height" },
     { "steps", self->steps, "value" },  { "cfg", self->cfg, "value" },
     { "count", self->count, "value" },  { "seed-locked", self->seed_lock, "active" },
+    { "shift", self->shift, "value" },
   };
 
   for (guint i = 0; i < G_N_ELEMENTS (plain); i++)
@@ -226,6 +229,7 @@ bind_settings (SlSidebar *self)
                                 seed_from_settings, seed_to_settings, self, NULL);
   bind_choice (self, "sampler", self->sampler, sl_session_get_sampler);
   bind_choice (self, "schedule", self->schedule, sl_session_get_schedule);
+  bind_choice (self, "rng", self->rng, sl_session_get_rng);
 }
 
 void
@@ -290,6 +294,8 @@ sl_sidebar_class_init (SlSidebarClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlSidebar, seed_lock);
   gtk_widget_class_bind_template_child (widget_class, SlSidebar, sampler);
   gtk_widget_class_bind_template_child (widget_class, SlSidebar, schedule);
+  gtk_widget_class_bind_template_child (widget_class, SlSidebar, rng);
+  gtk_widget_class_bind_template_child (widget_class, SlSidebar, shift);
   gtk_widget_class_bind_template_child (widget_class, SlSidebar, generate);
   gtk_widget_class_bind_template_callback (widget_class, update_negative_cb);
   gtk_widget_class_bind_template_callback (widget_class, update_lock_cb);

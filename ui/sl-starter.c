@@ -18,7 +18,8 @@ sl_starter_dup_path (void)
 {
   const char *path = g_getenv ("SAFELIGHT_STARTER");
 
-  return g_strdup (path && *path ? path : SL_STARTER_DIR);
+  /* As the engine names it. */
+  return g_canonicalize_filename (path && *path ? path : SL_STARTER_DIR, NULL);
 }
 
 static SlRecipe *

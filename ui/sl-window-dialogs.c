@@ -8,11 +8,8 @@ offer_response_cb (SlWindow *self, const char *response, GtkWidget *dialog)
 {
   const SlRecipe *recipe = g_object_get_data (G_OBJECT (dialog), "recipe");
 
-  if (g_strcmp0 (response, "use") != 0 || !self->settings)
-    return;
-  sl_recipe_apply (recipe, self->settings);
-  g_settings_set_boolean (self->settings, "seed-locked", TRUE);
-  adw_flap_set_reveal_flap (self->flap, TRUE);
+  if (g_strcmp0 (response, "use") == 0 && self->settings)
+    sl_window_take_settings (self, recipe);
 }
 
 void

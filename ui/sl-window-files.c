@@ -14,12 +14,6 @@ sl_window_load_model (SlWindow *self, const char *path)
 }
 
 static void
-model_action (GtkWidget *widget, const char *name, GVariant *parameter)
-{
-  sl_window_load_model (SL_WINDOW (widget), g_variant_get_string (parameter, NULL));
-}
-
-static void
 starter_action (GtkWidget *widget, const char *name, GVariant *parameter)
 {
   sl_window_load_model (SL_WINDOW (widget), "");
@@ -255,7 +249,6 @@ show_file_action (GtkWidget *widget, const char *name, GVariant *parameter)
 void
 sl_window_install_file_actions (GtkWidgetClass *widget_class)
 {
-  gtk_widget_class_install_action (widget_class, "win.model", "s", model_action);
   gtk_widget_class_install_action (widget_class, "win.starter", NULL, starter_action);
   gtk_widget_class_install_action (widget_class, "win.open-model-folder", NULL, open_action);
   gtk_widget_class_install_action (widget_class, "win.open-model-file", NULL, open_action);

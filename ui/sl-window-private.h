@@ -39,6 +39,10 @@ void sl_window_install_file_actions (GtkWidgetClass *widget_class);
 void sl_window_add_drop_target (SlWindow *self);
 void sl_window_load_model (SlWindow *self, const char *path);
 
+/* sl-window.c */
+/* A picture's settings become the next picture's. */
+void sl_window_take_settings (SlWindow *self, const SlRecipe *recipe);
+
 /* sl-window-dialogs.c */
 void sl_window_offer_settings (SlWindow *self, const SlRecipe *recipe);
 void sl_window_show_error_details (SlWindow *self);

@@ -4,11 +4,12 @@
 #include "ui/sl-starter.h"
 
 #include <glib/gi18n.h>
+#include <math.h>
 
 #define APPLY_AFTER_MS 1000
 #define NOTIFICATION "done"
 
-enum { PROP_0, PROP_SHOW_SIDEBAR, N_PROPS };
+enum { PROP_0, PROP_SHOW_SIDEBAR, PROP_MODEL, N_PROPS };
 
 static GParamSpec *props[N_PROPS];
 
@@ -181,6 +182,12 @@ error_cb (SlWindow *self)
                              error && sl_session_get_state (self->session) != SL_STATE_NO_ENGINE);
 }
 
+static void
+model_path_cb (SlWindow *self)
+{
+  g_object_notify_by_pspec (G_OBJECT (self), props[PROP_MODEL]);
+}
+
 /* A model that is new here brings the settings that suit it. */
 static void
 loaded_cb (SlWindow *self)
@@ -201,6 +208,7 @@ loaded_cb (SlWindow *self)
     g_settings_set_double (self->settings, "cfg", MAX (defaults->cfg, 1));
     g_settings_set_int (self->settings, "width", defaults->width);
     g_settings_set_int (self->settings, "height", defaults->height);
+    g_settings_set_double (self->settings, "shift", 0);
   }
   if (is_starter)
     return;
@@ -274,6 +282,20 @@ follow_action (GtkWidget *widget, const char *name, GVariant *parameter)
   show_result (self, NULL);
 }
 
+void
+sl_window_take_settings (SlWindow *self, const SlRecipe *recipe)
+{
+  g_autoptr (SlRecipe) defaults = sl_session_dup_defaults (self->session);
+  g_autoptr (SlRecipe) taken = sl_recipe_copy (recipe);
+
+  /* A picture says every number; the model's own one stays the model's to choose. */
+  if (defaults && fabs (taken->shift - defaults->shift) < 1e-3)
+    taken->shift = 0;
+  sl_recipe_apply (taken, self->settings);
+  g_settings_set_boolean (self->settings, "seed-locked", TRUE);
+  adw_flap_set_reveal_flap (self->flap, TRUE);
+}
+
 static void
 use_settings_action (GtkWidget *widget, const char *name, GVariant *parameter)
 {
@@ -282,9 +304,7 @@ use_settings_action (GtkWidget *widget, const char *name, GVariant *parameter)
 
   if (!shown)
     return;
-  sl_recipe_apply (sl_result_get_recipe (shown), self->settings);
-  g_settings_set_boolean (self->settings, "seed-locked", TRUE);
-  adw_flap_set_reveal_flap (self->flap, TRUE);
+  sl_window_take_settings (self, sl_result_get_recipe (shown));
   sl_sidebar_focus_prompt (self->sidebar);
 }
 
@@ -415,6 +435,7 @@ connect_session (SlWindow *self)
                 { "notify::busy", G_CALLBACK (busy_cb) },
                 { "notify::preview", G_CALLBACK (preview_cb) },
                 { "notify::error", G_CALLBACK (error_cb) },
+                { "notify::model-path", G_CALLBACK (model_path_cb) },
                 { "result", G_CALLBACK (result_cb) },
                 { "loaded", G_CALLBACK (loaded_cb) } };
 
@@ -457,6 +478,8 @@ sl_window_set_property (GObject *object, guint id, const GValue *value, GParamSp
 {
   if (id == PROP_SHOW_SIDEBAR)
     adw_flap_set_reveal_flap (SL_WINDOW (object)->flap, g_value_get_boolean (value));
+  else if (id == PROP_MODEL)
+    sl_window_load_model (SL_WINDOW (object), g_value_get_string (value));
   else
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
 }
@@ -464,10 +487,13 @@ sl_window_set_property (GObject *object, guint id, const GValue *value, GParamSp
 static void
 sl_window_get_property (GObject *object, guint id, GValue *value, GParamSpec *pspec)
 {
-  AdwFlap *flap = SL_WINDOW (object)->flap; /* NULL while the actions are set up */
+  SlWindow *self = SL_WINDOW (object);
 
+  /* Both are asked for while the actions are set up, too. */
   if (id == PROP_SHOW_SIDEBAR)
-    g_value_set_boolean (value, !flap || adw_flap_get_reveal_flap (flap));
+    g_value_set_boolean (value, !self->flap || adw_flap_get_reveal_flap (self->flap));
+  else if (id == PROP_MODEL)
+    g_value_set_string (value, self->session ? sl_session_get_model_path (self->session) : "");
   else
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
 }
@@ -532,6 +558,9 @@ sl_window_class_init (SlWindowClass *klass)
   props[PROP_SHOW_SIDEBAR] =
       g_param_spec_boolean ("show-sidebar", NULL, NULL, TRUE,
                             G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
+  props[PROP_MODEL] =
+      g_param_spec_string ("model", NULL, NULL, "",
+                           G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
   g_object_class_install_properties (object_class, N_PROPS, props);
 
   g_type_ensure (SL_TYPE_SIDEBAR);
@@ -560,6 +589,8 @@ sl_window_class_init (SlWindowClass *klass)
 
   install_actions (widget_class);
   gtk_widget_class_install_property_action (widget_class, "win.sidebar", "show-sidebar");
+  /* Its state is the loaded model: the menu puts a mark there. */
+  gtk_widget_class_install_property_action (widget_class, "win.model", "model");
   sl_window_install_file_actions (widget_class);
 }
 
