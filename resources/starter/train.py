@@ -223,7 +223,7 @@ class Trainer:
         with torch.cuda.graph(graph, pool=self.memory, capture_error_mode="thread_local"):
             work()
         self.memory = self.memory or graph.pool()
-        self.kept.append(work)  # the graph knows the addresses of its tensors, but does not own them
+        self.kept.append(work)  # a graph knows where its tensors are, but does not own them
         return graph.replay
 
     def rate(self, done, steps):

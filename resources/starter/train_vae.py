@@ -4,9 +4,9 @@
 
 One GPU.  Random crops of fresh pictures; absolute and squared error, errors of the differences
 between neighbours (edges), and a light pull of the latents towards a normal distribution.
-Afterwards the latents' mean and spread become shift_factor and scaling_factor, and preview.json gets
-the linear map from a latent to the colours of its 8x8 pixels.  Transformer and text encoder are
-random.
+Afterwards the latents' mean and spread become shift_factor and scaling_factor, and preview.json
+gets the linear map from a latent to the colours of its 8x8 pixels.  Transformer and text encoder
+are random.
 """
 
 import argparse
