@@ -1,7 +1,7 @@
 """sample.py - pictures from a model folder with diffusers' own ZImagePipeline, on the CPU.
 
 python sample.py model out "a lake at sunset" "日落时雪山下的湖泊" --seed 1 --size 384x256
-python sample.py model out --examples examples.json
+python sample.py model out --examples model/examples.json
 """
 
 import argparse
