@@ -33,7 +33,7 @@ struct _SlCanvas {
   double pinch_scale;
 };
 
-enum { PROP_0, PROP_ZOOM, PROP_SCALE, N_PROPS };
+enum { PROP_0, PROP_ZOOM, PROP_SCALE, PROP_HAS_PICTURE, N_PROPS };
 
 static GParamSpec *props[N_PROPS];
 
@@ -161,6 +161,7 @@ show_layer (SlCanvas *self, GdkTexture *texture, int width, int height)
   /* Previews that come quickly are a film already; fading would only blur it. */
   const gboolean fade = texture && self->now.width && now - self->shown_at > FADE_MS * 1000 &&
                         adw_get_enable_animations (GTK_WIDGET (self));
+  const gboolean had_picture = self->now.texture != NULL;
 
   adw_animation_skip (self->fade);
   g_clear_object (&self->before.texture);
@@ -175,6 +176,8 @@ show_layer (SlCanvas *self, GdkTexture *texture, int width, int height)
   if (fade)
     adw_animation_play (self->fade);
   view_changed (self);
+  if (had_picture != (texture != NULL))
+    g_object_notify_by_pspec (G_OBJECT (self), props[PROP_HAS_PICTURE]);
 }
 
 void
@@ -306,10 +309,14 @@ zoom_at (SlCanvas *self, double factor, double x, double y)
   g_object_notify_by_pspec (G_OBJECT (self), props[PROP_ZOOM]);
 }
 
+/* A wheel turns in clicks, a touchpad in pixels. */
 static gboolean
 scroll_cb (SlCanvas *self, double dx, double dy, GtkEventControllerScroll *controller)
 {
-  zoom_at (self, pow (1.2, -dy), self->pointer_x, self->pointer_y);
+  const double clicks =
+      gtk_event_controller_scroll_get_unit (controller) == GDK_SCROLL_UNIT_WHEEL ? dy : dy / 40;
+
+  zoom_at (self, pow (1.2, -clicks), self->pointer_x, self->pointer_y);
   return GDK_EVENT_STOP;
 }
 
@@ -425,6 +432,9 @@ sl_canvas_get_property (GObject *object, guint id, GValue *value, GParamSpec *ps
   case PROP_SCALE:
     g_value_set_double (value, sl_canvas_get_scale (self));
     break;
+  case PROP_HAS_PICTURE:
+    g_value_set_boolean (value, sl_canvas_get_has_picture (self));
+    break;
   default:
     G_OBJECT_WARN_INVALID_PROPERTY_ID (object, id, pspec);
   }
@@ -469,6 +479,9 @@ sl_canvas_class_init (SlCanvasClass *klass)
                                           G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
   props[PROP_SCALE] = g_param_spec_double ("scale", NULL, NULL, 0, G_MAXDOUBLE, 1,
                                            G_PARAM_READABLE | G_PARAM_STATIC_STRINGS);
+  props[PROP_HAS_PICTURE] =
+      g_param_spec_boolean ("has-picture", NULL, NULL, FALSE,
+                            G_PARAM_READABLE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
   g_object_class_install_properties (object_class, N_PROPS, props);
 
   gtk_widget_class_set_css_name (widget_class, "canvas");

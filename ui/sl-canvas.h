@@ -17,7 +17,7 @@ void sl_canvas_show (SlCanvas *self, GdkTexture *texture, int width, int height)
 /* Shows a finished picture at its own size; it is first enlarged smoothly on a worker thread and
  * the old one stays until then. */
 void sl_canvas_show_picture (SlCanvas *self, GdkTexture *texture);
-gboolean sl_canvas_get_has_picture (SlCanvas *self);
+gboolean sl_canvas_get_has_picture (SlCanvas *self); /* notified as has-picture */
 
 /* Device pixels for each pixel of the picture; 0 fits the picture into the widget.  Keeps the
  * middle of the view in place. */

@@ -114,7 +114,9 @@ scroll_cb (GtkEventControllerScroll *controller, double dx, double dy, SlStrip *
 
   if (dx != 0 || dy == 0)
     return GDK_EVENT_PROPAGATE;
-  gtk_adjustment_set_value (adjustment, gtk_adjustment_get_value (adjustment) + dy * 80);
+  if (gtk_event_controller_scroll_get_unit (controller) == GDK_SCROLL_UNIT_WHEEL)
+    dy *= 80;
+  gtk_adjustment_set_value (adjustment, gtk_adjustment_get_value (adjustment) + dy);
   return GDK_EVENT_STOP;
 }
 
