@@ -3,7 +3,8 @@
  *
  * Linked in the engine's place.  The path and the prompt say what shall happen: a model path that
  * holds "broken" fails to load, one that holds "slow" takes two seconds; a prompt that holds
- * "fail" fails at half the steps, one that holds "slow" takes 150 ms a step instead of 10. */
+ * "fail" fails at half the steps (if it holds "odd", only with an odd seed), one that holds "slow"
+ * takes 150 ms a step instead of 10. */
 #include "engine/engine.h"
 
 #include <string.h>
@@ -231,7 +232,8 @@ run (eng_engine *self, eng_job *job)
     if (job->observer.progress)
       job->observer.progress (job, &progress, job->observer.data);
     g_usleep ((gulong) (step * 1e6));
-    if (strstr (params->prompt, "fail") && i >= n / 2)
+    if (strstr (params->prompt, "fail") && i >= n / 2 &&
+        (params->seed % 2 || !strstr (params->prompt, "odd")))
       g_set_error (&error, ENG_ERROR, ENG_ERROR_MEMORY,
                    "a picture of %d x %d needs 9.1 GiB, 5.7 GiB are free", width, height);
     if (g_atomic_int_get (&job->cancelled) || g_atomic_int_get (&self->cancel_all))

@@ -2,6 +2,7 @@
 #include "ui/sl-feed.h"
 #include "ui/sl-recipe.h"
 #include "ui/sl-resample.h"
+#include "ui/sl-result.h"
 #include "ui/sl-size-row.h"
 
 #include <math.h>
@@ -122,6 +123,45 @@ test_long_file_name (void)
   g_assert_true (g_str_has_suffix (name, "18446744073709551615.png"));
 }
 
+/* ---- The results: so many, and no more ---- */
+
+static void
+append_result (GListStore *list, int side, GBytes *pixels)
+{
+  const struct sl_result_parts parts = {
+    .texture = gdk_memory_texture_new (side, side, GDK_MEMORY_R8G8B8A8_PREMULTIPLIED, pixels,
+                                       (gsize) side * 4),
+    .seconds = g_list_model_get_n_items (G_LIST_MODEL (list)),
+  };
+  g_autoptr (SlResult) result = sl_result_new (&parts);
+
+  sl_result_append (result, list);
+}
+
+static void
+test_results (void)
+{
+  const gsize size = (gsize) 4096 * 4096 * 4; /* all share it, and nobody reads it */
+  g_autoptr (GBytes) pixels = g_bytes_new_take (g_malloc0 (size), size);
+  g_autoptr (GListStore) list = g_list_store_new (SL_TYPE_RESULT);
+  g_autoptr (SlResult) first = NULL;
+  GListModel *model = G_LIST_MODEL (list);
+
+  for (int i = 0; i < SL_RESULTS_MAX; i++)
+    append_result (list, 16, pixels);
+  g_assert_cmpuint (g_list_model_get_n_items (model), ==, SL_RESULTS_MAX);
+  append_result (list, 16, pixels);
+  g_assert_cmpuint (g_list_model_get_n_items (model), ==, SL_RESULTS_MAX);
+  first = g_list_model_get_item (model, 0);
+  g_assert_cmpfloat (sl_result_get_seconds (first), ==, 1); /* the oldest went */
+
+  for (int i = 0; i < 9; i++)
+    append_result (list, 4096, pixels);
+  g_assert_cmpuint (g_list_model_get_n_items (model), ==, 8);
+  append_result (list, 16, pixels);
+  g_assert_cmpuint (g_list_model_get_n_items (model), ==, 8);
+}
+
 /* ---- The feed: many reports, few deliveries, the newest always ---- */
 
 struct heard {
@@ -193,6 +233,7 @@ main (int argc, char **argv)
   g_test_add_func ("/parts/sizes", test_sizes);
   g_test_add_func ("/parts/file-names", test_file_names);
   g_test_add_func ("/parts/long-file-name", test_long_file_name);
+  g_test_add_func ("/parts/results", test_results);
   g_test_add_func ("/parts/feed", test_feed);
   return g_test_run ();
 }

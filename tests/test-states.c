@@ -54,6 +54,16 @@ respond (const char *response)
   g_assert_true (wait_until (!find_dialog (), 5));
 }
 
+/* What the next test begins with. */
+static void
+reset_settings (SlWindow *window)
+{
+  adw_combo_row_set_selected (find_id (window, "rng"), 0);
+  gtk_spin_button_set_value (find_id (window, "shift_spin"), 0);
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 8);
+  gtk_toggle_button_set_active (find_id (window, "seed_lock"), FALSE);
+}
+
 static SlWindow *
 open_ready (void)
 {
@@ -177,6 +187,7 @@ test_cancel (void)
   activate (window, "win.generate");
   g_assert_true (wait_until (count_results (window) == 1 && !is_busy (window), 5));
 
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 60);
   type_prompt (window, "slow");
   activate (window, "win.generate");
   g_assert_cmpstr (gtk_actionable_get_action_name (GTK_ACTIONABLE (button)), ==, "win.cancel");
@@ -187,6 +198,7 @@ test_cancel (void)
   g_assert_null (error_of (window));
   g_assert_cmpuint (count_results (window), ==, 1);
   g_assert_nonnull (shown (window)); /* back to the finished one */
+  reset_settings (window);
   close_window (window);
 }
 
@@ -215,6 +227,48 @@ test_several (void)
   close_window (window);
 }
 
+/* The second of four fails: the first stays, the others are not tried. */
+static void
+test_failure_in_the_middle (void)
+{
+  SlWindow *window = open_ready ();
+
+  gtk_editable_set_text (find_id (window, "seed"), "2");
+  gtk_toggle_button_set_active (find_id (window, "seed_lock"), TRUE);
+  gtk_spin_button_set_value (find_id (window, "count_spin"), 4);
+  type_prompt (window, "odd ones fail");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (!is_busy (window), 5));
+  g_assert_cmpuint (count_results (window), ==, 1);
+  g_assert_nonnull (error_of (window));
+  g_assert_true (gtk_info_bar_get_revealed (find_id (window, "error_bar")));
+  g_assert_nonnull (shown (window));
+  gtk_info_bar_response (find_id (window, "error_bar"), GTK_RESPONSE_CLOSE);
+  g_assert_null (error_of (window));
+  g_assert_false (gtk_info_bar_get_revealed (find_id (window, "error_bar")));
+  gtk_spin_button_set_value (find_id (window, "count_spin"), 1);
+  reset_settings (window);
+  close_window (window);
+}
+
+/* So quick that no preview comes first: the picture can still be zoomed. */
+static void
+test_single_step (void)
+{
+  SlWindow *window = open_ready ();
+
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 1);
+  type_prompt (window, "at once");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (count_results (window) == 1 && !is_busy (window), 5));
+  g_assert_true (wait_until (gtk_widget_get_visible (find_id (window, "zoom_box")), 5));
+  g_assert_true (gtk_widget_get_sensitive (find_id (window, "zoom")));
+  activate (window, "win.zoom-original");
+  g_assert_cmpfloat (sl_canvas_get_scale (find_type (window, SL_TYPE_CANVAS)), ==, 1);
+  reset_settings (window);
+  close_window (window);
+}
+
 /* A picture chosen by hand stays while another one is made, until one asks to watch. */
 static void
 test_choose_while_running (void)
@@ -229,6 +283,7 @@ test_choose_while_running (void)
   first = g_list_model_get_item (sl_session_get_results (sl_window_get_session (window)), 0);
   g_assert_true (shown (window) == first);
 
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 20);
   type_prompt (window, "slow");
   activate (window, "win.generate");
   g_assert_true (shown (window) == first);         /* the last picture stays ... */
@@ -239,8 +294,9 @@ test_choose_while_running (void)
   g_assert_true (shown (window) == first);
   activate (window, "win.follow");
   g_assert_null (shown (window));
-  g_assert_true (wait_until (count_results (window) == 2, 5));
+  g_assert_true (wait_until (count_results (window) == 2, 20));
   g_assert_true (shown (window) != first);
+  reset_settings (window);
   close_window (window);
 }
 
@@ -328,9 +384,11 @@ test_close_while_running (void)
 {
   SlWindow *window = open_ready ();
 
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 60);
   type_prompt (window, "slow");
   activate (window, "win.generate");
   g_assert_true (wait_until (sl_session_get_preview (sl_window_get_session (window)), 5));
+  reset_settings (window);
   close_window (window);
 }
 
@@ -364,6 +422,59 @@ test_generate_while_loading (void)
   close_window (window);
 }
 
+/* What waits for a model is gone at once when it is cancelled, and does not come back. */
+static void
+test_cancel_while_loading (void)
+{
+  SlWindow *window = open_ready ();
+
+  load (window, "/nowhere/fake-slow");
+  gtk_spin_button_set_value (find_id (window, "count_spin"), 3);
+  type_prompt (window, "never mind");
+  activate (window, "win.generate");
+  g_assert_true (is_busy (window));
+  activate (window, "win.escape");
+  g_assert_false (is_busy (window));
+  g_assert_false (is_ready (window));
+
+  gtk_spin_button_set_value (find_id (window, "count_spin"), 1);
+  type_prompt (window, "rather this");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (!is_busy (window), 10));
+  g_assert_cmpuint (count_results (window), ==, 1);
+  g_assert_cmpstr (sl_result_get_recipe (shown (window))->prompt, ==, "rather this");
+  g_assert_null (error_of (window));
+  activate (window, "win.starter");
+  g_assert_true (wait_until (is_ready (window), 5));
+  close_window (window);
+}
+
+/* The line below the picture speaks of the picture until that is done. */
+static void
+test_load_while_running (void)
+{
+  SlWindow *window = open_ready ();
+  SlSession *session = sl_window_get_session (window);
+  GtkLabel *status = find_id (find_id (window, "stage"), "status");
+
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 20);
+  type_prompt (window, "slow");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (sl_session_get_preview (session), 5));
+  load (window, "/nowhere/fake-slow");
+  g_assert_cmpint (sl_session_get_state (session), ==, SL_STATE_LOADING);
+  g_assert_true (is_busy (window));
+  g_assert_true (g_str_has_prefix (gtk_label_get_text (status), "Step "));
+  activate (window, "win.cancel");
+  g_assert_true (wait_until (!is_busy (window), 5));
+  g_assert_true (wait_until (is_ready (window), 10));
+  g_assert_true (g_str_has_suffix (sl_session_get_model_path (session), "fake-slow"));
+  reset_settings (window);
+  activate (window, "win.starter");
+  g_assert_true (wait_until (is_ready (window), 5));
+  close_window (window);
+}
+
 /* The beginning of a picture: the fake engine reads no further. */
 static char *
 write_png (const char *name)
@@ -374,16 +485,6 @@ write_png (const char *name)
   g_mkdir_with_parents (g_get_user_cache_dir (), 0700);
   g_assert_true (g_file_set_contents (path, (const char *) png, sizeof png, NULL));
   return path;
-}
-
-/* What the next test begins with. */
-static void
-reset_settings (SlWindow *window)
-{
-  adw_combo_row_set_selected (find_id (window, "rng"), 0);
-  gtk_spin_button_set_value (find_id (window, "shift_spin"), 0);
-  gtk_spin_button_set_value (find_id (window, "steps_spin"), 8);
-  gtk_toggle_button_set_active (find_id (window, "seed_lock"), FALSE);
 }
 
 static gboolean
@@ -604,6 +705,8 @@ main (int argc, char **argv)
   g_test_add_func ("/states/error-details", test_error_details);
   g_test_add_func ("/states/cancel", test_cancel);
   g_test_add_func ("/states/several", test_several);
+  g_test_add_func ("/states/failure-in-the-middle", test_failure_in_the_middle);
+  g_test_add_func ("/states/single-step", test_single_step);
   g_test_add_func ("/states/choose-while-running", test_choose_while_running);
   g_test_add_func ("/states/use-settings", test_use_settings);
   g_test_add_func ("/states/negative-prompt", test_negative_prompt);
@@ -612,6 +715,8 @@ main (int argc, char **argv)
   g_test_add_func ("/states/close-while-running", test_close_while_running);
   g_test_add_func ("/states/close-while-loading", test_close_while_loading);
   g_test_add_func ("/states/generate-while-loading", test_generate_while_loading);
+  g_test_add_func ("/states/cancel-while-loading", test_cancel_while_loading);
+  g_test_add_func ("/states/load-while-running", test_load_while_running);
   g_test_add_func ("/states/drop-picture", test_drop_picture);
   g_test_add_func ("/states/own-shift", test_own_shift);
   g_test_add_func ("/states/marked-model", test_marked_model);

@@ -53,6 +53,34 @@ sl_result_get_seconds (SlResult *self)
   return self->parts.seconds;
 }
 
+static gsize
+get_bytes (SlResult *self)
+{
+  GdkTexture *texture = self->parts.texture;
+
+  return (gsize) gdk_texture_get_width (texture) * gdk_texture_get_height (texture) * 4;
+}
+
+void
+sl_result_append (SlResult *self, GListStore *list)
+{
+  GListModel *model = G_LIST_MODEL (list);
+  guint n = g_list_model_get_n_items (model), n_kept = 0;
+  gsize bytes = get_bytes (self);
+
+  /* From the newest back, as long as there is room. */
+  for (gboolean room = TRUE; room && n_kept < n && n_kept + 1 < SL_RESULTS_MAX;) {
+    g_autoptr (SlResult) result = g_list_model_get_item (model, n - n_kept - 1);
+
+    bytes += get_bytes (result);
+    room = bytes <= SL_RESULTS_MAX_BYTES;
+    n_kept += room ? 1 : 0;
+  }
+  if (n_kept < n)
+    g_list_store_splice (list, 0, n - n_kept, NULL, 0);
+  g_list_store_append (list, self);
+}
+
 static void
 sl_result_finalize (GObject *object)
 {

@@ -23,6 +23,11 @@ struct sl_result_parts {  /* all taken over by the result */
   double seconds;
 };
 
+/* Every picture keeps its pixels, for the canvas, for saving and for dragging.  So a session keeps
+ * so many, and of large ones fewer: 8 of 4096 x 4096. */
+#define SL_RESULTS_MAX 200
+#define SL_RESULTS_MAX_BYTES ((gsize) 512 << 20)
+
 SlResult *sl_result_new (const struct sl_result_parts *parts);
 gpointer sl_result_get_image (SlResult *self);
 const SlRecipe *sl_result_get_recipe (SlResult *self);
@@ -30,5 +35,8 @@ GdkTexture *sl_result_get_texture (SlResult *self);
 GdkTexture *sl_result_get_thumbnail (SlResult *self);
 const char *sl_result_get_warning (SlResult *self);
 double sl_result_get_seconds (SlResult *self);
+/* Appends it to a list of SlResult, oldest first, and drops the oldest beyond the limits; the new
+ * one always stays. */
+void sl_result_append (SlResult *self, GListStore *list);
 
 G_END_DECLS

@@ -10,7 +10,8 @@
 struct _SlSession {
   GObject parent_instance;
 
-  eng_engine *engine; /* made and freed on workers */
+  GApplication *application; /* held; NULL: none */
+  eng_engine *engine;        /* made and freed on workers */
   sl_feed *feed;
   GListStore *results;
   GQueue jobs; /* of struct job, the running one first */
@@ -295,6 +296,30 @@ compare_serial (gconstpointer job, gconstpointer serial)
   return ((const struct job *) job)->serial != GPOINTER_TO_UINT (serial);
 }
 
+/* A job has left the queue. */
+static void
+jobs_changed (SlSession *self)
+{
+  const int n = (int) g_queue_get_length (&self->jobs);
+
+  set_preview (self, NULL);
+  if (n == 0)
+    self->n_pictures = 0;
+  self->picture = n ? self->n_pictures - n + 1 : 0;
+  set_progress (self, NULL);
+  if (n == 0)
+    notify (self, PROP_BUSY);
+  notify (self, PROP_PICTURE);
+  notify (self, PROP_N_PICTURES);
+}
+
+static void
+cancel_jobs (SlSession *self)
+{
+  for (GList *l = self->jobs.head; l; l = l->next)
+    eng_job_cancel (((struct job *) l->data)->job);
+}
+
 static void
 job_done (gpointer owner, gpointer data)
 {
@@ -303,29 +328,18 @@ job_done (gpointer owner, gpointer data)
   GList *link =
       g_queue_find_custom (&self->jobs, GUINT_TO_POINTER (ticket->serial), compare_serial);
 
-  if (link) {
-    job_free (link->data);
-    g_queue_delete_link (&self->jobs, link);
-  }
+  if (!link) /* cancelled while it waited for a model */
+    return;
+  job_free (link->data);
+  g_queue_delete_link (&self->jobs, link);
   if (ticket->result) {
-    g_list_store_append (self->results, ticket->result);
+    sl_result_append (ticket->result, self->results);
     g_signal_emit (self, signals[SIGNAL_RESULT], 0, ticket->result);
   } else if (ticket->error && !g_error_matches (ticket->error, ENG_ERROR, ENG_ERROR_CANCELLED)) {
     set_error (self, ticket->error->message);
-    sl_session_cancel (self); /* the others would fail the same way */
+    cancel_jobs (self); /* the others would fail the same way */
   }
-
-  set_preview (self, NULL);
-  if (g_queue_is_empty (&self->jobs)) {
-    self->picture = self->n_pictures = 0;
-    set_progress (self, NULL);
-    notify (self, PROP_BUSY);
-  } else {
-    self->picture = self->n_pictures - (int) g_queue_get_length (&self->jobs) + 1;
-    set_progress (self, NULL);
-  }
-  notify (self, PROP_PICTURE);
-  notify (self, PROP_N_PICTURES);
+  jobs_changed (self);
 }
 
 static void
@@ -469,7 +483,7 @@ sl_session_generate (SlSession *self, const SlRecipe *recipe, int n)
   }
   if (error) {
     set_error (self, error->message);
-    sl_session_cancel (self);
+    cancel_jobs (self);
   }
   if (g_queue_is_empty (&self->jobs))
     return FALSE;
@@ -490,8 +504,13 @@ sl_session_cancel (SlSession *self)
 {
   g_return_if_fail (SL_IS_SESSION (self));
 
-  for (GList *l = self->jobs.head; l; l = l->next)
-    eng_job_cancel (((struct job *) l->data)->job);
+  cancel_jobs (self);
+  /* What waits for a model ends when its turn comes: a minute, for a large one.  Nobody has to wait
+   * for that. */
+  if (self->state == SL_STATE_LOADING && self->n_steps == 0 && !g_queue_is_empty (&self->jobs)) {
+    g_queue_clear_full (&self->jobs, (GDestroyNotify) job_free);
+    jobs_changed (self);
+  }
 }
 
 SlState
@@ -584,22 +603,18 @@ static void
 freed_cb (GObject *application, GAsyncResult *result, gpointer data)
 {
   if (application)
-    g_application_release (G_APPLICATION (application));
+    g_application_release (G_APPLICATION (application)); /* see init */
 }
 
-/* Joining the engine's thread may take a moment: the window goes at once and the application stays
- * until the thread is gone. */
+/* Joining the engine's thread may take a moment: the window goes at once. */
 static void
 free_in_background (SlSession *self)
 {
-  GApplication *application = g_application_get_default ();
   struct remains *remains = g_new0 (struct remains, 1);
-  g_autoptr (GTask) task = g_task_new (application, NULL, freed_cb, NULL);
+  g_autoptr (GTask) task = g_task_new (self->application, NULL, freed_cb, NULL);
 
   remains->engine = g_steal_pointer (&self->engine);
   remains->feed = g_steal_pointer (&self->feed);
-  if (application)
-    g_application_hold (application);
   g_task_set_task_data (task, remains, g_free);
   g_task_run_in_thread (task, free_thread);
 }
@@ -609,13 +624,14 @@ sl_session_finalize (GObject *object)
 {
   SlSession *self = SL_SESSION (object);
 
-  sl_session_cancel (self);
+  cancel_jobs (self);
   sl_feed_close (self->feed);
   g_queue_clear_full (&self->jobs, (GDestroyNotify) job_free);
   free_in_background (self);
   g_clear_object (&self->results);
   g_clear_object (&self->preview);
   g_clear_pointer (&self->model, eng_model_info_unref);
+  g_clear_object (&self->application);
   g_free (self->wanted_path);
   g_free (self->error);
 
@@ -740,6 +756,11 @@ sl_session_init (SlSession *self)
 {
   static const struct sl_feed_client client = { progress_cb, preview_cb };
 
+  /* The application stays until the engine's thread is gone, and with it what was still being saved
+   * or started when the window closed. */
+  g_set_object (&self->application, g_application_get_default ());
+  if (self->application)
+    g_application_hold (self->application);
   self->left = -1;
   self->results = g_list_store_new (SL_TYPE_RESULT);
   self->feed = sl_feed_new (&client, self);

@@ -83,7 +83,6 @@ update_caption (SlStage *self)
   gtk_stack_set_visible_child_name (self->caption_pages, busy || loading ? "progress" : "picture");
   gtk_widget_set_visible (GTK_WIDGET (self->follow), busy && self->shown);
   gtk_widget_set_visible (GTK_WIDGET (self->reuse), !busy && !loading && self->shown);
-  gtk_widget_set_visible (GTK_WIDGET (self->zoom_box), sl_canvas_get_has_picture (self->canvas));
   gtk_label_set_text (self->caption, recipe ? recipe->prompt : "");
   gtk_label_set_text (self->summary, warning ? warning : summary);
   gtk_widget_set_tooltip_text (GTK_WIDGET (self->caption), recipe ? recipe->prompt : NULL);
@@ -96,10 +95,11 @@ dup_status (SlStage *self)
 {
   int step, n_steps, picture, n_pictures;
 
-  if (sl_session_get_state (self->session) == SL_STATE_LOADING)
-    return g_strdup (_ ("Loading the model…"));
   g_object_get (self->session, "step", &step, "n-steps", &n_steps, "picture", &picture,
                 "n-pictures", &n_pictures, NULL);
+  /* One that was asked for while a picture is being made waits for it. */
+  if (sl_session_get_state (self->session) == SL_STATE_LOADING && n_steps == 0)
+    return g_strdup (_ ("Loading the model…"));
   if (n_pictures > 1 && n_steps > 0)
     /* Translators: picture 2 of 4, step 3 of 8 of it. */
     return g_strdup_printf (_ ("Picture %d of %d, step %d of %d"), picture, n_pictures, step,
@@ -201,6 +201,13 @@ scale_cb (SlStage *self)
   gtk_widget_set_tooltip_text (GTK_WIDGET (self->zoom), sl_canvas_get_zoom (self->canvas) > 0
                                                             ? _ ("Fit into the window (Ctrl+0)")
                                                             : _ ("Original size (Ctrl+1)"));
+}
+
+/* A first picture is enlarged on a worker, so it comes after everything else is told. */
+static void
+has_picture_cb (SlStage *self)
+{
+  gtk_widget_set_visible (GTK_WIDGET (self->zoom_box), sl_canvas_get_has_picture (self->canvas));
 }
 
 void
@@ -316,6 +323,7 @@ sl_stage_class_init (SlStageClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlStage, zoom_in);
   gtk_widget_class_bind_template_child (widget_class, SlStage, zoom_out);
   gtk_widget_class_bind_template_callback (widget_class, scale_cb);
+  gtk_widget_class_bind_template_callback (widget_class, has_picture_cb);
   gtk_widget_class_bind_template_callback (widget_class, example_cb);
   gtk_widget_class_bind_template_callback (widget_class, drag_prepare_cb);
   gtk_widget_class_bind_template_callback (widget_class, drag_begin_cb);

@@ -37,13 +37,23 @@ read_cb (GObject *object, GAsyncResult *result, gpointer data)
 }
 
 static void
+load_file (SlWindow *self, GFile *file)
+{
+  g_autofree char *path = g_file_get_path (file);
+
+  if (path)
+    sl_window_load_model (self, path);
+  else /* says that it is not on this computer */
+    sl_session_read_async (self->session, file, read_cb, g_object_ref (self));
+}
+
+static void
 info_cb (GObject *object, GAsyncResult *result, gpointer data)
 {
   g_autoptr (SlWindow) self = data;
   GFile *file = G_FILE (object);
   GError *error = NULL;
   g_autoptr (GFileInfo) info = g_file_query_info_finish (file, result, &error);
-  g_autofree char *path = g_file_get_path (file);
 
   if (!self->session) /* closed meanwhile */
     g_clear_error (&error);
@@ -51,8 +61,8 @@ info_cb (GObject *object, GAsyncResult *result, gpointer data)
     sl_session_take_error (self->session, error);
   else if (g_strcmp0 (g_file_info_get_content_type (info), "image/png") == 0)
     sl_session_read_async (self->session, file, read_cb, g_object_ref (self));
-  else if (path)
-    sl_window_load_model (self, path);
+  else
+    load_file (self, file);
 }
 
 void
@@ -65,7 +75,7 @@ sl_window_open (SlWindow *self, GFile *file)
 static gboolean
 drop_cb (SlWindow *self, const GValue *value)
 {
-  const GSList *files = g_value_get_boxed (value);
+  g_autoptr (GSList) files = gdk_file_list_get_files (g_value_get_boxed (value));
 
   if (!files)
     return FALSE;
@@ -134,15 +144,6 @@ add_filter (GtkFileChooser *chooser, const char *name, const char *const *suffix
 }
 
 static void
-load_chosen (SlWindow *self, GFile *file)
-{
-  g_autofree char *path = g_file_get_path (file);
-
-  if (path)
-    sl_window_load_model (self, path);
-}
-
-static void
 open_action (GtkWidget *widget, const char *name, GVariant *parameter)
 {
   static const char *const models[] = { "safetensors", "gguf", NULL };
@@ -151,9 +152,9 @@ open_action (GtkWidget *widget, const char *name, GVariant *parameter)
   GtkFileChooser *chooser;
 
   if (g_str_equal (name, "win.open-model-folder")) {
-    choose (self, _ ("Open Model Folder"), GTK_FILE_CHOOSER_ACTION_SELECT_FOLDER, load_chosen);
+    choose (self, _ ("Open Model Folder"), GTK_FILE_CHOOSER_ACTION_SELECT_FOLDER, load_file);
   } else if (g_str_equal (name, "win.open-model-file")) {
-    chooser = choose (self, _ ("Open Model File"), GTK_FILE_CHOOSER_ACTION_OPEN, load_chosen);
+    chooser = choose (self, _ ("Open Model File"), GTK_FILE_CHOOSER_ACTION_OPEN, load_file);
     add_filter (chooser, _ ("Models"), models);
   } else {
     chooser =

@@ -29,7 +29,8 @@ struct _SlWindow {
   GtkFileChooserNative *chooser; /* the one that is open, if any */
   gboolean follow;               /* the newest picture is shown as it comes */
   gboolean selecting;            /* the selection changes by us, not by hand */
-  guint n_before;                /* pictures when the run began */
+  guint n_made;                  /* pictures since the run began */
+  gboolean told;                 /* that the oldest pictures go */
   guint inhibit;                 /* cookie; 0: none */
   gboolean sidebar_before;       /* full screen */
 };

@@ -97,8 +97,19 @@ selected_cb (SlWindow *self)
 static void
 result_cb (SlWindow *self, SlResult *result)
 {
+  self->n_made++;
   if (self->follow || !sl_stage_get_shown (self->stage))
     show_result (self, result);
+}
+
+static void
+results_cb (SlWindow *self, guint position, guint removed)
+{
+  if (!removed || self->told)
+    return;
+  self->told = TRUE;
+  adw_toast_overlay_add_toast (self->toasts,
+                               adw_toast_new (_ ("The oldest pictures make room for new ones")));
 }
 
 /* With several pictures the finished one stays until the next one's first preview. */
@@ -119,7 +130,7 @@ notify_done (SlWindow *self)
   g_autoptr (SlResult) last = n ? g_list_model_get_item (results, n - 1) : NULL;
   g_autoptr (GNotification) notification = NULL;
 
-  if (n == self->n_before || gtk_window_is_active (GTK_WINDOW (self)) ||
+  if (!self->n_made || gtk_window_is_active (GTK_WINDOW (self)) ||
       !g_application_get_dbus_connection (application))
     return;
   notification = g_notification_new (_ ("Picture ready"));
@@ -169,6 +180,13 @@ active_cb (SlWindow *self)
   if (application && gtk_window_is_active (GTK_WINDOW (self)) &&
       g_application_get_dbus_connection (G_APPLICATION (application)))
     g_application_withdraw_notification (G_APPLICATION (application), NOTIFICATION);
+}
+
+static void
+has_picture_cb (SlWindow *self)
+{
+  if (self->session) /* else the window goes, and the canvas with it */
+    update_actions (self);
 }
 
 static void
@@ -237,7 +255,7 @@ generate (SlWindow *self, gboolean keep_seed)
   if (adw_flap_get_folded (self->flap)) /* it covers the canvas */
     adw_flap_set_reveal_flap (self->flap, FALSE);
   self->follow = TRUE;
-  self->n_before = g_list_model_get_n_items (sl_session_get_results (self->session));
+  self->n_made = 0;
   sl_session_generate (self->session, recipe, g_settings_get_int (self->settings, "count"));
 }
 
@@ -456,6 +474,10 @@ sl_window_new (GtkApplication *application, SlSession *session, GSettings *setti
   sl_stage_bind (self->stage, session);
   g_object_set (self->strip, "session", session, NULL);
   connect_session (self);
+  g_signal_connect_object (sl_session_get_results (session), "items-changed",
+                           G_CALLBACK (results_cb), self, G_CONNECT_SWAPPED);
+  g_signal_connect_swapped (sl_stage_get_canvas (self->stage), "notify::has-picture",
+                            G_CALLBACK (has_picture_cb), self);
   update_actions (self);
   error_cb (self);
 
