@@ -141,6 +141,8 @@ test_generate (void)
   guint n_previews = 0;
 
   g_assert_true (wait_until (is_ready (window), 30));
+  /* Long enough that a slow display sees some of it. */
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 60);
   g_object_get (session, "model-family", &family, NULL);
   g_assert_cmpstr (family, ==, "Z-Image");
 
@@ -148,7 +150,7 @@ test_generate (void)
   type_and_run (window, "rolling hills by day with clouds");
   g_assert_true (wait_until (count_results (window) == 1, 60));
   g_assert_true (wait_until (!is_busy (window), 5));
-  g_assert_cmpuint (n_previews, >, 1); /* newest wins, but eight steps are not one */
+  g_assert_cmpuint (n_previews, >, 2); /* newest wins, but sixty steps are not one */
   g_assert_true (wait_until (*gtk_label_get_text (counter), 5));
   g_test_message ("tokens: %s", gtk_label_get_text (counter));
 
@@ -157,6 +159,7 @@ test_generate (void)
   g_assert_cmpint (gdk_texture_get_width (sl_result_get_texture (result)), ==, 256);
   g_assert_true (sl_canvas_get_has_picture (find_type (window, SL_TYPE_CANVAS)));
   g_signal_handlers_disconnect_by_data (session, &n_previews);
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 8);
   close_window (window);
 }
 
@@ -167,7 +170,8 @@ test_cancel (void)
   gint64 asked;
 
   g_assert_true (wait_until (is_ready (window), 30));
-  gtk_spin_button_set_value (find_id (window, "steps_spin"), 100);
+  g_object_set (find_id (window, "size"), "width", 512, "height", 512, NULL);
+  gtk_spin_button_set_value (find_id (window, "steps_spin"), 150);
   type_and_run (window, "sand dunes at sunset");
   g_assert_true (wait_until (sl_session_get_preview (sl_window_get_session (window)), 60));
   asked = g_get_monotonic_time ();
@@ -177,6 +181,7 @@ test_cancel (void)
   g_assert_cmpuint (count_results (window), ==, 0);
   g_assert_null (sl_session_get_error (sl_window_get_session (window)));
   gtk_spin_button_set_value (find_id (window, "steps_spin"), 8);
+  g_object_set (find_id (window, "size"), "width", 256, "height", 256, NULL);
   close_window (window);
 }
 
@@ -250,6 +255,8 @@ test_settings_survive (void)
   gtk_spin_button_set_value (find_id (window, "cfg_spin"), 3);
   g_object_set (find_id (window, "size"), "width", 384, "height", 256, NULL);
   adw_combo_row_set_selected (find_id (window, "sampler"), 2);
+  adw_combo_row_set_selected (find_id (window, "rng"), 1);
+  gtk_spin_button_set_value (find_id (window, "shift_spin"), 1.15);
   gtk_editable_set_text (find_id (window, "seed"), "4242");
   gtk_toggle_button_set_active (find_id (window, "seed_lock"), TRUE);
   adw_flap_set_reveal_flap (find_id (window, "flap"), FALSE);
@@ -263,6 +270,8 @@ test_settings_survive (void)
   g_assert_cmpfloat (gtk_spin_button_get_value (find_id (window, "cfg_spin")), ==, 3);
   g_assert_cmpfloat (gtk_spin_button_get_value (find_id (window, "width")), ==, 384);
   g_assert_cmpuint (adw_combo_row_get_selected (find_id (window, "sampler")), ==, 2);
+  g_assert_cmpuint (adw_combo_row_get_selected (find_id (window, "rng")), ==, 1);
+  g_assert_cmpfloat (gtk_spin_button_get_value (find_id (window, "shift_spin")), ==, 1.15);
   g_assert_cmpstr (gtk_editable_get_text (find_id (window, "seed")), ==, "4242");
   g_assert_true (gtk_toggle_button_get_active (find_id (window, "seed_lock")));
   g_assert_false (adw_flap_get_reveal_flap (find_id (window, "flap")));
@@ -270,6 +279,8 @@ test_settings_survive (void)
   adw_flap_set_reveal_flap (find_id (window, "flap"), TRUE);
   gtk_toggle_button_set_active (find_id (window, "seed_lock"), FALSE);
   adw_combo_row_set_selected (find_id (window, "sampler"), 0);
+  adw_combo_row_set_selected (find_id (window, "rng"), 0);
+  gtk_spin_button_set_value (find_id (window, "shift_spin"), 0);
   gtk_spin_button_set_value (find_id (window, "cfg_spin"), 1);
   gtk_spin_button_set_value (find_id (window, "steps_spin"), 8);
   g_object_set (find_id (window, "size"), "width", 256, "height", 256, NULL);
