@@ -24,18 +24,21 @@ typedef struct {
 } rgb;
 
 FN float
-clamp01 (float x) {
+clamp01 (float x)
+{
   return x < 0 ? 0 : x > 1 ? 1 : x;
 }
 
 FN float
-ramp (float a, float b, float x) {
+ramp (float a, float b, float x)
+{
   const float t = clamp01 ((x - a) / (b - a));
   return t * t * (3 - 2 * t);
 }
 
 FN float
-wave (const float *g, float x) {
+wave (const float *g, float x)
+{
   return .5f + .36f * sinf (g[0] * x + g[1]) + .14f * sinf (g[2] * x + g[3]);
 }
 
@@ -44,7 +47,8 @@ wave (const float *g, float x) {
 
 /* geometry: y0, y1, opacity at y0, opacity at y1 */
 FN float
-band (const float *g, float y, float *mix) {
+band (const float *g, float y, float *mix)
+{
   const float t = clamp01 ((y - g[0]) / (g[1] - g[0]));
   *mix = t;
   return g[2] + (g[3] - g[2]) * t;
@@ -52,21 +56,24 @@ band (const float *g, float y, float *mix) {
 
 /* geometry: centre x, centre y, radius x, radius y */
 FN float
-ellipse (const float *g, float x, float y) {
+ellipse (const float *g, float x, float y)
+{
   const float u = (x - g[0]) / g[2], v = (y - g[1]) / g[3];
   return u * u + v * v < 1 ? 1 : 0;
 }
 
 /* geometry: centre x, centre y, radius of the source, reach */
 FN float
-glow (const float *g, float x, float y) {
+glow (const float *g, float x, float y)
+{
   const float d = sqrtf ((x - g[0]) * (x - g[0]) + (y - g[1]) * (y - g[1])) - g[2];
   return expf (-(d > 0 ? d : 0) / g[3]);
 }
 
 /* geometry: centre x, centre y, radius, then the same of the circle that is cut out */
 FN float
-crescent (const float *g, float x, float y) {
+crescent (const float *g, float x, float y)
+{
   const float d = (x - g[0]) * (x - g[0]) + (y - g[1]) * (y - g[1]);
   const float e = (x - g[3]) * (x - g[3]) + (y - g[4]) * (y - g[4]);
   return d < g[2] * g[2] && e > g[5] * g[5] ? 1 : 0;
@@ -74,14 +81,16 @@ crescent (const float *g, float x, float y) {
 
 /* geometry: centre x, centre y, inner radius, outer radius */
 FN float
-ring (const float *g, float x, float y) {
+ring (const float *g, float x, float y)
+{
   const float d = sqrtf ((x - g[0]) * (x - g[0]) + (y - g[1]) * (y - g[1]));
   return d > g[2] && d < g[3] ? 1 : 0;
 }
 
 /* geometry: number of corners (up to 6), then x and y of each */
 FN float
-polygon (const float *g, float x, float y) {
+polygon (const float *g, float x, float y)
+{
   const int n = (int) g[0];
   int inside = 0;
   for (int i = 0, j = n - 1; i < n; j = i++) {
@@ -94,7 +103,8 @@ polygon (const float *g, float x, float y) {
 
 /* geometry: x0, y0, x1, y1, radius at the first end, radius at the second */
 FN float
-capsule (const float *g, float x, float y) {
+capsule (const float *g, float x, float y)
+{
   const float dx = g[2] - g[0], dy = g[3] - g[1];
   const float t = clamp01 (((x - g[0]) * dx + (y - g[1]) * dy) / (dx * dx + dy * dy + 1e-9f));
   const float u = x - g[0] - t * dx, v = y - g[1] - t * dy, r = g[4] + (g[5] - g[4]) * t;
@@ -104,7 +114,8 @@ capsule (const float *g, float x, float y) {
 /* geometry: base, height, two frequencies with their phases, depth of the fade, side (1 filled
  * below the crest, -1 above it, for reflections) */
 FN float
-hill (const float *g, float x, float y, float *mix) {
+hill (const float *g, float x, float y, float *mix)
+{
   const float below = g[7] * (y - g[0] + g[1] * wave (g + 2, x));
   *mix = clamp01 (below / g[6]);
   return below > 0 ? 1 : 0;
@@ -112,7 +123,8 @@ hill (const float *g, float x, float y, float *mix) {
 
 /* geometry: crest x, crest y, height, windward width, lee width, side of the lee (1 right) */
 FN float
-dune (const float *g, float x, float y, float *mix) {
+dune (const float *g, float x, float y, float *mix)
+{
   const float dx = (x - g[0]) * g[5], below = (y - g[1]) / g[2];
   const float u = clamp01 (1 - (dx > 0 ? dx / g[4] : -dx / g[3]));
   if (below < 1 - u * u)
@@ -124,7 +136,8 @@ dune (const float *g, float x, float y, float *mix) {
 
 /* geometry: base, height, two frequencies with their phases, height of the curtain */
 FN float
-aurora (const float *g, float x, float y, float *mix) {
+aurora (const float *g, float x, float y, float *mix)
+{
   const float up = (g[0] - g[1] * wave (g + 2, x) - y) / g[6];
   *mix = clamp01 (up);
   return up < 0 ? ramp (-.12f, 0, up) : expf (-2.2f * up) * (1 - ramp (.5f, 1.3f, up));
@@ -132,7 +145,8 @@ aurora (const float *g, float x, float y, float *mix) {
 
 /* geometry: vanishing point x and y, spacing of the rows at the bottom, share of colour a */
 FN float
-rows (const float *g, float x, float y, float *mix) {
+rows (const float *g, float x, float y, float *mix)
+{
   const float depth = (y - g[1]) / (1 - g[1]);
   const float u = (x - g[0]) / (g[2] * (depth + .10f)) + .5f * g[3], f = u - floorf (u);
   *mix = f < g[3] ? 0 : ramp (0, .14f, depth);
@@ -141,7 +155,8 @@ rows (const float *g, float x, float y, float *mix) {
 
 /* geometry: source x and y, sway, half width at the bottom, bends, phase */
 FN float
-river (const float *g, float x, float y, float *mix) {
+river (const float *g, float x, float y, float *mix)
+{
   const float q = clamp01 ((y - g[1]) / (1 - g[1])), s = sqrtf (q);
   const float centre = g[0] + g[2] * (.15f + .85f * q) * (sinf (g[4] * s + g[5]) - sinf (g[5]));
   const float half = g[3] * (.035f + .30f * q + .68f * q * q);
@@ -150,27 +165,41 @@ river (const float *g, float x, float y, float *mix) {
 }
 
 FN float
-cover (const float *rec, float x, float y, float *mix) {
+cover (const float *rec, float x, float y, float *mix)
+{
   const float *g = rec + GEOMETRY;
   switch ((int) rec[0]) {
-  case BAND: return band (g, y, mix);
-  case ELLIPSE: return ellipse (g, x, y);
-  case GLOW: return glow (g, x, y);
-  case CRESCENT: return crescent (g, x, y);
-  case RING: return ring (g, x, y);
-  case POLYGON: return polygon (g, x, y);
-  case CAPSULE: return capsule (g, x, y);
-  case HILL: return hill (g, x, y, mix);
-  case DUNE: return dune (g, x, y, mix);
-  case AURORA: return aurora (g, x, y, mix);
-  case ROWS: return rows (g, x, y, mix);
-  case RIVER: return river (g, x, y, mix);
+  case BAND:
+    return band (g, y, mix);
+  case ELLIPSE:
+    return ellipse (g, x, y);
+  case GLOW:
+    return glow (g, x, y);
+  case CRESCENT:
+    return crescent (g, x, y);
+  case RING:
+    return ring (g, x, y);
+  case POLYGON:
+    return polygon (g, x, y);
+  case CAPSULE:
+    return capsule (g, x, y);
+  case HILL:
+    return hill (g, x, y, mix);
+  case DUNE:
+    return dune (g, x, y, mix);
+  case AURORA:
+    return aurora (g, x, y, mix);
+  case ROWS:
+    return rows (g, x, y, mix);
+  case RIVER:
+    return river (g, x, y, mix);
   }
   return 0;
 }
 
 FN rgb
-shade (const float *list, int n, float x, float y) {
+shade (const float *list, int n, float x, float y)
+{
   rgb c = { 0, 0, 0 };
   for (int i = 0; i < n; i++) {
     const float *rec = list + (size_t) i * RECORD;
@@ -189,7 +218,8 @@ shade (const float *list, int n, float x, float y) {
 
 /* One pixel, the mean of ss x ss points. */
 FN void
-pixel (const float *list, int n, float *out, int plane, int px, int py, int height, int ss) {
+pixel (const float *list, int n, float *out, int plane, int px, int py, int height, int ss)
+{
   float r = 0, g = 0, b = 0;
   for (int j = 0; j < ss; j++)
     for (int i = 0; i < ss; i++) {
@@ -203,7 +233,8 @@ pixel (const float *list, int n, float *out, int plane, int px, int py, int heig
 /* out: [count][3][height][width] in 0..1; picture k is records first[k] .. first[k + 1] of recs. */
 #ifdef __CUDACC__
 __global__ void
-paint_kernel (const float *recs, const int *first, float *out, int height, int width, int ss) {
+paint_kernel (const float *recs, const int *first, float *out, int height, int width, int ss)
+{
   extern __shared__ float list[];
   const int k = blockIdx.y, n = first[k + 1] - first[k];
   for (int i = threadIdx.x; i < n * RECORD; i += blockDim.x)
@@ -216,7 +247,8 @@ paint_kernel (const float *recs, const int *first, float *out, int height, int w
 
 extern "C" int
 paint (const float *recs, const int *first, float *out, int count, int longest, int height,
-       int width, int ss, void *stream) {
+       int width, int ss, void *stream)
+{
   const size_t bytes = (size_t) longest * RECORD * sizeof (float);
   cudaFuncSetAttribute (paint_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, (int) bytes);
   paint_kernel<<<dim3 ((height * width + 127) / 128, count), 128, bytes, (cudaStream_t) stream>>> (
@@ -226,7 +258,8 @@ paint (const float *recs, const int *first, float *out, int count, int longest, 
 #else
 int
 paint (const float *recs, const int *first, float *out, int count, int longest, int height,
-       int width, int ss, void *stream) {
+       int width, int ss, void *stream)
+{
   const int plane = height * width;
   (void) longest, (void) stream;
 #pragma omp parallel for schedule(dynamic, 4) collapse(2)
