@@ -83,13 +83,13 @@ drop_cb (SlWindow *self, const GValue *value)
   return TRUE;
 }
 
-static GdkDragAction
-drop_enter_cb (SlWindow *self, double x, double y, GtkDropTarget *target)
+static gboolean
+drop_accept_cb (SlWindow *self, GdkDrop *drop, GtkDropTarget *target)
 {
-  GdkDrop *drop = gtk_drop_target_get_current_drop (target);
-
   /* A picture dragged out of this window is not for this window. */
-  return drop && gdk_drop_get_drag (drop) ? 0 : GDK_ACTION_COPY;
+  return !gdk_drop_get_drag (drop) &&
+         gdk_content_formats_match (gtk_drop_target_get_formats (target),
+                                    gdk_drop_get_formats (drop));
 }
 
 void
@@ -99,7 +99,7 @@ sl_window_add_drop_target (SlWindow *self)
 
   /* Before the prompt's own, which would take a file's name for text. */
   gtk_event_controller_set_propagation_phase (GTK_EVENT_CONTROLLER (target), GTK_PHASE_CAPTURE);
-  g_signal_connect_swapped (target, "enter", G_CALLBACK (drop_enter_cb), self);
+  g_signal_connect_swapped (target, "accept", G_CALLBACK (drop_accept_cb), self);
   g_signal_connect_swapped (target, "drop", G_CALLBACK (drop_cb), self);
   gtk_widget_add_controller (GTK_WIDGET (self), GTK_EVENT_CONTROLLER (target));
 }
