@@ -200,6 +200,11 @@ capture_views (SlWindow *window)
     set_int (window, "cfg_spin", 1);
     wait_ms (300);
   }
+  if (wanted ("advanced")) { /* the sidebar's end */
+    gtk_widget_grab_focus (find_id (window, "rng"));
+    capture (window, "advanced");
+    gtk_widget_grab_focus (find_id (find_id (window, "prompt"), "view"));
+  }
   if (wanted ("menu")) {
     button = GTK_MENU_BUTTON (
         find_widget (GTK_WIDGET (window), match_menu_button, GINT_TO_POINTER (TRUE)));

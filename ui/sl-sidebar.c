@@ -127,6 +127,17 @@ update_negative_cb (SlSidebar *self)
                                  gtk_adjustment_get_value (self->cfg) > 1.0);
 }
 
+/* As many decimals as it has: a plain 0 for the model's choice. */
+static gboolean
+output_shift_cb (GtkSpinButton *spin)
+{
+  g_autofree char *text = g_strdup_printf ("%g", gtk_spin_button_get_value (spin));
+
+  if (g_strcmp0 (text, gtk_editable_get_text (GTK_EDITABLE (spin))) != 0)
+    gtk_editable_set_text (GTK_EDITABLE (spin), text);
+  return TRUE;
+}
+
 static void
 append_model (GMenu *menu, const char *label, const char *path)
 {
@@ -299,6 +310,7 @@ sl_sidebar_class_init (SlSidebarClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlSidebar, generate);
   gtk_widget_class_bind_template_callback (widget_class, update_negative_cb);
   gtk_widget_class_bind_template_callback (widget_class, update_lock_cb);
+  gtk_widget_class_bind_template_callback (widget_class, output_shift_cb);
 }
 
 static void
