@@ -655,6 +655,67 @@ test_names (void)
   close_window (window);
 }
 
+/* Counts mnemonics that two visible labels of different words share. */
+static int
+count_clashes (GtkWidget *widget, GHashTable *seen)
+{
+  int n = 0;
+
+  if (GTK_IS_LABEL (widget) && gtk_widget_get_mapped (widget)) {
+    const guint key = gtk_label_get_mnemonic_keyval (GTK_LABEL (widget));
+    const char *text = gtk_label_get_text (GTK_LABEL (widget));
+    const char *other = g_hash_table_lookup (seen, GUINT_TO_POINTER (key));
+
+    if (key != GDK_KEY_VoidSymbol && other && !g_str_equal (other, text)) {
+      g_test_message ("Alt+%s: %s, %s", gdk_keyval_name (key), text, other);
+      n++;
+    } else if (key != GDK_KEY_VoidSymbol) {
+      g_hash_table_insert (seen, GUINT_TO_POINTER (key), g_strdup (text));
+    }
+  }
+  for (GtkWidget *child = gtk_widget_get_first_child (widget); child;
+       child = gtk_widget_get_next_sibling (child))
+    n += count_clashes (child, seen);
+  return n;
+}
+
+static void
+assert_mnemonics (gpointer window)
+{
+  g_autoptr (GHashTable) seen = g_hash_table_new_full (NULL, NULL, NULL, g_free);
+
+  wait_ms (500); /* what is revealed comes into view */
+  g_assert_cmpint (count_clashes (window, seen), ==, 0);
+  g_assert_cmpuint (g_hash_table_size (seen), >, 1);
+}
+
+static void
+test_mnemonics (void)
+{
+  SlWindow *window = open_ready ();
+
+  gtk_spin_button_set_value (find_id (window, "cfg_spin"), 4); /* the negative prompt */
+  type_prompt (window, "a picture");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (count_results (window) == 1 && !is_busy (window), 5));
+  type_prompt (window, "this shall fail");
+  activate (window, "win.generate");
+  g_assert_true (wait_until (error_of (window) && !is_busy (window), 5));
+  assert_mnemonics (window);
+  activate (window, "win.error-details");
+  g_assert_true (wait_until (find_dialog (), 5));
+  assert_mnemonics (find_dialog ());
+  respond ("close");
+  gtk_spin_button_set_value (find_id (window, "cfg_spin"), 1);
+  close_window (window);
+
+  window = open_ready ();
+  load (window, "/nowhere/fake-broken");
+  g_assert_true (wait_until (g_str_equal (page (window), "no-model"), 5));
+  assert_mnemonics (window);
+  close_window (window);
+}
+
 static void
 test_narrow (void)
 {
@@ -722,6 +783,7 @@ main (int argc, char **argv)
   g_test_add_func ("/states/marked-model", test_marked_model);
   g_test_add_func ("/states/zoom", test_zoom);
   g_test_add_func ("/states/names", test_names);
+  g_test_add_func ("/states/mnemonics", test_mnemonics);
   g_test_add_func ("/states/narrow", test_narrow);
   g_test_add_func ("/states/many-previews", test_many_previews);
   return run_in_application (g_test_run);

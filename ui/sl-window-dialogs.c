@@ -76,7 +76,7 @@ sl_window_show_error_details (SlWindow *self)
   gtk_widget_add_css_class (label, "details");
   adw_message_dialog_set_extra_child (ADW_MESSAGE_DIALOG (dialog), label);
   adw_message_dialog_add_responses (ADW_MESSAGE_DIALOG (dialog), "copy", _ ("_Copy Details"),
-                                    "close", _ ("_Close"), NULL);
+                                    "close", _ ("C_lose"), NULL);
   adw_message_dialog_set_default_response (ADW_MESSAGE_DIALOG (dialog), "close");
   adw_message_dialog_set_close_response (ADW_MESSAGE_DIALOG (dialog), "close");
   g_signal_connect_object (dialog, "response", G_CALLBACK (details_response_cb), label, 0);
