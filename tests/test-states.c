@@ -1,5 +1,6 @@
 /* tests/test-states.c - the window's states, with an engine that does as it is told. */
 #include "tests/window_fixture.h"
+#include "ui/sl-sidebar.h"
 
 #include <string.h>
 
@@ -326,8 +327,12 @@ test_negative_prompt (void)
   GtkSpinButton *cfg = find_id (window, "cfg_spin");
 
   g_assert_false (gtk_revealer_get_reveal_child (revealer));
-  gtk_spin_button_set_value (cfg, 4);
+  gtk_spin_button_set_value (cfg, 4.25);
   g_assert_true (gtk_revealer_get_reveal_child (revealer));
+  gtk_widget_grab_focus (GTK_WIDGET (cfg));
+  sl_sidebar_focus_prompt (find_id (window, "sidebar"));
+  g_assert_cmpfloat (gtk_spin_button_get_value (cfg), ==, 4.25);
+  g_assert_cmpstr (gtk_editable_get_text (GTK_EDITABLE (cfg)), ==, "4.25");
   gtk_spin_button_set_value (cfg, 1);
   g_assert_false (gtk_revealer_get_reveal_child (revealer));
   close_window (window);

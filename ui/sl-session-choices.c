@@ -29,6 +29,13 @@ static const struct {
   const char *name, *id;
 } rngs[] = { { "CPU (ComfyUI)", "cpu" }, { "GPU (A1111)", "cuda" } };
 
+/* So that 1.15 does not become 1.149999976 on the way from a float. */
+static double
+plain (float value)
+{
+  return round (value * 1e4) / 1e4;
+}
+
 SlRecipe *
 sl_session_recipe_from_params (const struct eng_params *params)
 {
@@ -41,14 +48,13 @@ sl_session_recipe_from_params (const struct eng_params *params)
   recipe->width = params->width;
   recipe->height = params->height;
   recipe->steps = params->steps;
-  recipe->cfg = params->cfg;
+  recipe->cfg = plain (params->cfg);
   recipe->seed = params->seed;
   recipe->has_seed = TRUE;
   recipe->sampler = g_strdup (sampler ? sampler : "");
   recipe->schedule = g_strdup (schedule ? schedule : "");
   recipe->rng = g_strdup (rngs[params->rng == ENG_RNG_CUDA].id);
-  /* A float's own digits, so that 1.15 does not become 1.149999976 on the way. */
-  recipe->shift = round (params->shift * 1e4) / 1e4;
+  recipe->shift = plain (params->shift);
   return recipe;
 }
 

@@ -5,6 +5,7 @@
 #include "ui/sl-starter.h"
 
 #include <glib/gi18n.h>
+#include <math.h>
 
 struct _SlSidebar {
   AdwBin parent_instance;
@@ -127,12 +128,19 @@ update_negative_cb (SlSidebar *self)
                                  gtk_adjustment_get_value (self->cfg) > 1.0);
 }
 
-/* As many decimals as it has: a plain 0 for the model's choice. */
+/* As many decimals as it has.  What is shown is what is read back when the focus leaves: with fewer
+ * a picture's CFG of 4.25 would be another one after a Tab. */
 static gboolean
-output_shift_cb (GtkSpinButton *spin)
+output_cb (GtkSpinButton *spin)
 {
-  g_autofree char *text = g_strdup_printf ("%g", gtk_spin_button_get_value (spin));
+  const double value = gtk_spin_button_get_value (spin);
+  g_autofree char *text = NULL;
+  int digits = 0;
 
+  /* Up to the digits that the button reads; it would refuse more, and then be empty. */
+  for (double n = value; fabs (n - round (n)) > 1e-5 && digits < 4; n *= 10)
+    digits++;
+  text = g_strdup_printf ("%.*f", digits, value);
   if (g_strcmp0 (text, gtk_editable_get_text (GTK_EDITABLE (spin))) != 0)
     gtk_editable_set_text (GTK_EDITABLE (spin), text);
   return TRUE;
@@ -310,7 +318,7 @@ sl_sidebar_class_init (SlSidebarClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlSidebar, generate);
   gtk_widget_class_bind_template_callback (widget_class, update_negative_cb);
   gtk_widget_class_bind_template_callback (widget_class, update_lock_cb);
-  gtk_widget_class_bind_template_callback (widget_class, output_shift_cb);
+  gtk_widget_class_bind_template_callback (widget_class, output_cb);
 }
 
 static void
