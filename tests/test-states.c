@@ -667,7 +667,7 @@ count_clashes (GtkWidget *widget, GHashTable *seen)
   int n = 0;
 
   if (GTK_IS_LABEL (widget) && gtk_widget_get_mapped (widget)) {
-    const guint key = gtk_label_get_mnemonic_keyval (GTK_LABEL (widget));
+    const guint key = gdk_keyval_to_lower (gtk_label_get_mnemonic_keyval (GTK_LABEL (widget)));
     const char *text = gtk_label_get_text (GTK_LABEL (widget));
     const char *other = g_hash_table_lookup (seen, GUINT_TO_POINTER (key));
 
