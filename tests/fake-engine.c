@@ -236,7 +236,7 @@ run (eng_engine *self, eng_job *job)
         (params->seed % 2 || !strstr (params->prompt, "odd")))
       g_set_error (&error, ENG_ERROR, ENG_ERROR_MEMORY,
                    "a picture of %d x %d needs 9.1 GiB, 5.7 GiB are free", width, height);
-    if (g_atomic_int_get (&job->cancelled) || g_atomic_int_get (&self->cancel_all))
+    if (!error && (g_atomic_int_get (&job->cancelled) || g_atomic_int_get (&self->cancel_all)))
       g_set_error (&error, ENG_ERROR, ENG_ERROR_CANCELLED, "cancelled");
   }
 

@@ -228,7 +228,7 @@ test_several (void)
   close_window (window);
 }
 
-/* The second of four fails: the first stays, the others are not tried. */
+/* The second of twenty fails, as every other would: the first stays, the rest is cancelled. */
 static void
 test_failure_in_the_middle (void)
 {
@@ -236,13 +236,12 @@ test_failure_in_the_middle (void)
 
   gtk_editable_set_text (find_id (window, "seed"), "2");
   gtk_toggle_button_set_active (find_id (window, "seed_lock"), TRUE);
-  gtk_spin_button_set_value (find_id (window, "count_spin"), 4);
+  gtk_spin_button_set_value (find_id (window, "count_spin"), 20);
   type_prompt (window, "odd ones fail");
   activate (window, "win.generate");
   g_assert_true (wait_until (!is_busy (window), 5));
-  /* The third may be made before the window has heard of the second; the fourth fails anyway. */
   g_assert_cmpuint (count_results (window), >=, 1);
-  g_assert_cmpuint (count_results (window), <=, 2);
+  g_assert_cmpuint (count_results (window), <, 10); /* ten without it; some before it is heard of */
   g_assert_nonnull (error_of (window));
   g_assert_true (gtk_info_bar_get_revealed (find_id (window, "error_bar")));
   g_assert_nonnull (shown (window));
