@@ -157,11 +157,19 @@ struct eng_frame { /* a preview, sRGB; lives for the call */
   const uint8_t *rgba; /* width * 4 bytes a row, alpha 255 */
 };
 
+struct eng_span {   /* on the job's clock: milliseconds since it began */
+  const char *lane; /* "text", "denoise", "decode", "copy", "host"; static */
+  const char *name; /* "step 3"; borrowed */
+  double start, end;
+};
+
 struct eng_progress {
   enum eng_stage stage;
   int step, n_steps;    /* steps done; in ENG_STAGE_DENOISE 0 to n_steps */
   double elapsed, left; /* seconds since the job began; estimate to its end, < 0: unknown */
   const struct eng_frame *frame; /* the denoised estimate after this step; NULL: none */
+  const struct eng_span *spans;  /* what is finished so far, on the job's clock; for the call */
+  guint n_spans;
 };
 
 struct eng_observer { /* every member may be NULL; called on the engine's thread */
@@ -184,12 +192,6 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_job, eng_job_unref)
 void eng_job_cancel (eng_job *job);
 
 /* ---- Pictures ---- */
-
-struct eng_span {   /* on the job's clock: milliseconds since it began */
-  const char *lane; /* "text", "denoise", "decode", "copy", "host"; static */
-  const char *name; /* "step 3"; borrowed */
-  double start, end;
-};
 
 enum eng_save_flags {
   ENG_SAVE_NO_METADATA = 1 << 0,

@@ -15,7 +15,8 @@ struct lane {
 struct mark {
   enum eng_lane lane;
   char *name;
-  krn_event *begin, *end;
+  krn_event *begin, *end; /* NULL: the device gave none */
+  gboolean ended;
 };
 
 struct eng_lanes {
@@ -26,6 +27,7 @@ struct eng_lanes {
   GPtrArray *events; /* of krn_event, all that were ever made; used again by every picture */
   guint n_events;    /* in use since start_clock */
   GArray *marks;     /* of struct mark, since start_clock */
+  guint n_collected; /* of them, the first are spans already */
   krn_event *start;
 };
 
@@ -190,13 +192,14 @@ eng_lanes_start_clock (eng_lanes *lanes)
 {
   g_array_set_size (lanes->marks, 0);
   lanes->n_events = 0;
+  lanes->n_collected = 0;
   lanes->start = record_event (lanes, ENG_LANE_TEXT);
 }
 
 void
 eng_lanes_begin_span (eng_lanes *lanes, enum eng_lane lane, const char *name)
 {
-  const struct mark mark = { lane, g_strdup (name), record_event (lanes, lane), NULL };
+  const struct mark mark = { lane, g_strdup (name), record_event (lanes, lane), NULL, FALSE };
   g_array_append_val (lanes->marks, mark);
 }
 
@@ -206,20 +209,30 @@ eng_lanes_end_span (eng_lanes *lanes, enum eng_lane lane)
   for (guint i = lanes->marks->len; i-- > 0;) {
     struct mark *mark = &g_array_index (lanes->marks, struct mark, i);
 
-    if (mark->lane != lane || mark->end)
+    if (mark->lane != lane || mark->ended)
       continue;
     mark->end = record_event (lanes, lane);
+    mark->ended = TRUE;
     return;
   }
+}
+
+/* Still going on: its end was not yet enqueued, or the device is not there yet. */
+static gboolean
+mark_is_open (const eng_lanes *lanes, const struct mark *mark)
+{
+  return !mark->ended || (mark->begin && mark->end && !lanes->device->event_done (mark->end));
 }
 
 void
 eng_lanes_collect_spans (eng_lanes *lanes, eng_timeline *timeline)
 {
-  for (guint i = 0; i < lanes->marks->len && lanes->start; i++) {
-    const struct mark *mark = &g_array_index (lanes->marks, struct mark, i);
+  for (; lanes->n_collected < lanes->marks->len && lanes->start; lanes->n_collected++) {
+    const struct mark *mark = &g_array_index (lanes->marks, struct mark, lanes->n_collected);
     double begin, end;
 
+    if (mark_is_open (lanes, mark))
+      return;
     if (mark->begin && mark->end &&
         !lanes->device->event_elapsed (&begin, lanes->start, mark->begin) &&
         !lanes->device->event_elapsed (&end, lanes->start, mark->end))

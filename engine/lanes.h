@@ -31,8 +31,8 @@ void eng_lanes_release (eng_lanes *lanes);
 struct eng_run eng_lanes_begin_run (eng_lanes *lanes, enum eng_lane lane, const int *cancelled);
 
 /* The clock.  start begins a picture's time; begin and end put two events round what is enqueued
- * between them; collect, once the streams are done, turns them into spans of timeline.  name is
- * copied. */
+ * between them; collect turns those that are done by now into spans of timeline, in the order of
+ * their begins and each once.  name is copied. */
 void eng_lanes_start_clock (eng_lanes *lanes);
 void eng_lanes_begin_span (eng_lanes *lanes, enum eng_lane lane, const char *name);
 void eng_lanes_end_span (eng_lanes *lanes, enum eng_lane lane);

@@ -17,7 +17,8 @@ struct eng_making {
   eng_pipeline *pipeline;
   const struct eng_params *params;
   const struct eng_picture_observer *observer;
-  gint64 begin; /* microseconds, monotonic */
+  gint64 begin;           /* microseconds, monotonic */
+  eng_timeline *timeline; /* of what is finished */
 
   struct eng_prompt *positive, *negative; /* negative NULL: not guided */
   GArray *evaluations;                    /* of struct eng_evaluation */

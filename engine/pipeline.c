@@ -69,7 +69,7 @@ void
 eng_making_report (const struct eng_making *p, enum eng_stage stage, int step, double left)
 {
   const struct eng_frame frame = { p->w, p->h, p->preview };
-  const struct eng_progress progress = {
+  struct eng_progress progress = {
     .stage = stage,
     .step = step,
     .n_steps = p->n_steps ? p->n_steps : p->params->steps,
@@ -78,6 +78,8 @@ eng_making_report (const struct eng_making *p, enum eng_stage stage, int step, d
     .frame = p->preview && stage == ENG_STAGE_DENOISE && step > 0 ? &frame : NULL,
   };
 
+  eng_lanes_collect_spans (p->pipeline->lanes, p->timeline);
+  progress.spans = eng_timeline_get_spans (p->timeline, &progress.n_spans);
   if (p->observer->progress)
     p->observer->progress (&progress, p->observer->data);
 }
@@ -260,14 +262,12 @@ warn_if_cut (const struct eng_making *p)
 static eng_image *
 finish (struct eng_making *p)
 {
-  eng_timeline *timeline = eng_timeline_new ();
-
-  eng_lanes_collect_spans (p->pipeline->lanes, timeline);
+  eng_lanes_collect_spans (p->pipeline->lanes, p->timeline);
   return eng_image_new (&(struct eng_picture){
       .params = eng_params_copy (p->params),
       .info = p->pipeline->model->info,
       .rgba = g_steal_pointer (&p->rgba),
-      .timeline = timeline,
+      .timeline = g_steal_pointer (&p->timeline),
       .warning = warn_if_cut (p),
       .seconds = eng_making_get_seconds (p),
   });
@@ -283,6 +283,7 @@ eng_pipeline_run (eng_pipeline *pipeline, const struct eng_params *params,
     .params = params,
     .observer = observer,
     .begin = g_get_monotonic_time (),
+    .timeline = eng_timeline_new (),
     .channels = eng_vae_get_sizes (pipeline->model->vae)->latent_channels,
     .h = params->height / scale,
     .w = params->width / scale,
@@ -303,6 +304,7 @@ eng_pipeline_run (eng_pipeline *pipeline, const struct eng_params *params,
   g_clear_pointer (&p.evaluations, g_array_unref);
   g_clear_pointer (&p.dump, g_ptr_array_unref);
   g_clear_pointer (&p.rgba, g_bytes_unref);
+  g_clear_pointer (&p.timeline, eng_timeline_free);
   g_free (p.noise);
   g_free (p.sinusoid);
   g_free (p.coefs);

@@ -10,6 +10,7 @@ struct fixture_job {
   eng_image *image;
   GError *error;
   int steps, frames; /* progress calls of the denoise stage, with a frame */
+  guint spans;       /* that the last progress call brought */
   int cancel_at;     /* the job is cancelled after this step; 0: never */
 };
 
@@ -87,6 +88,10 @@ fixture_progress_cb (eng_job *job, const struct eng_progress *progress, void *da
 {
   struct fixture_job *j = data;
 
+  g_assert_cmpuint (progress->n_spans, >=, j->spans);
+  j->spans = progress->n_spans;
+  for (guint i = 0; i < j->spans; i++)
+    g_assert_cmpfloat (progress->spans[i].end, <=, progress->elapsed * 1000 + 0.001); /* whole us */
   if (progress->stage != ENG_STAGE_DENOISE || progress->step == 0)
     return;
   g_assert_cmpint (progress->step, ==, j->steps + 1);

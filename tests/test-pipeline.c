@@ -159,7 +159,8 @@ test_repeats (void)
   assert_same_picture (first.image, second.image);
   eng_image_get_spans (first.image, &n);
   eng_image_get_spans (second.image, &m);
-  g_assert_cmpuint (m, ==, n - 1); /* the prompt was kept: no text span */
+  g_assert_cmpuint (m, ==, n - 1);            /* the prompt was kept: no text span */
+  g_assert_cmpuint (second.spans, ==, m - 1); /* all but decoding were told while it ran */
 
   params.seed = 6;
   params.init_latents = dump;
