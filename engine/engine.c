@@ -1,5 +1,6 @@
 /* engine/engine.c - the engine's thread and what waits for it. */
 #include "engine/device.h"
+#include "engine/gpu_sample.h"
 #include "engine/params.h"
 #include "engine/pipeline.h"
 
@@ -318,6 +319,12 @@ const char *
 eng_engine_get_device_reason (const eng_engine *engine)
 {
   return engine->reason;
+}
+
+gboolean
+eng_engine_sample_gpu (eng_engine *engine, struct eng_gpu_sample *sample)
+{
+  return eng_gpu_sample_read (engine->device, sample);
 }
 
 void

@@ -107,6 +107,20 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_engine, eng_engine_free)
 const char *eng_engine_get_device_name (const eng_engine *engine);
 const char *eng_engine_get_device_reason (const eng_engine *engine);
 
+/* What the driver says about the GPU at this moment, other programs' share included.  A value that
+ * it does not tell is negative. */
+struct eng_gpu_sample {
+  double utilisation;            /* percent of the driver's last interval in which a kernel ran */
+  double temperature;            /* degrees Celsius */
+  double power;                  /* watts */
+  double sm_clock, memory_clock; /* MHz */
+  gint64 memory_used, memory_free, memory_total; /* bytes */
+};
+
+/* FALSE, with every value negative, on the CPU and where the driver does not tell.  Any thread;
+ * takes up to a few milliseconds. */
+gboolean eng_engine_sample_gpu (eng_engine *engine, struct eng_gpu_sample *sample);
+
 struct eng_load_observer { /* every member may be NULL; called on the engine's thread */
   void (*progress) (double fraction, void *data);
   /* Exactly once.  info is NULL when error is set; the earlier model is then gone, too, unless the

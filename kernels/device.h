@@ -123,15 +123,36 @@ struct krn_sampler_step {
   int patch;
 };
 
+/* What the driver tells about the whole GPU, other programs' share too.  A value that it does not
+ * tell is negative. */
+struct krn_sample {
+  double utilisation; /* percent of the driver's last interval in which a kernel ran */
+  double temperature; /* degrees Celsius */
+  double power;       /* watts */
+  double sm_clock;    /* MHz */
+  double memory_clock;
+  int64_t memory_used, memory_free, memory_total; /* bytes */
+};
+
 struct krn_device {
   char name[128];       /* "NVIDIA H200", "CPU, 2 threads" */
   const char *kind;     /* "cpu" or "cuda"; static */
   krn_dtype activation; /* dtype of activations: f32 on the CPU */
   krn_dtype weight;     /* dtype that weights are held in */
+  uint64_t allocations; /* so far; read by krn_allocations */
 
-  void (*close) (struct krn_device *device); /* frees the device; streams must be gone */
+  /* Frees the device; streams, events and graphs must be gone.  When its context is lost, close
+   * also clears the way for the process to open the device again. */
+  void (*close) (struct krn_device *device);
   /* A sentence without a full stop for any status of this device.  Static storage. */
   const char *(*status_text) (const struct krn_device *device, krn_status status);
+  /* Whether status, which an operation or a wait returned, says that the device's context is gone:
+   * a kernel that faulted, memory beyond repair, a GPU that fell off the bus.  Every later call
+   * then fails, too, until all is freed, the device closed and opened again. */
+  bool (*lost) (const struct krn_device *device, krn_status status);
+  /* Any thread, also while others use the device; takes up to a few milliseconds.
+   * KRN_ERROR_UNSUPPORTED on the CPU and where the driver's library cannot be had. */
+  krn_status (*sample) (struct krn_device *device, struct krn_sample *sample);
 
   /* Memory.  alloc gives at least 256-byte alignment; free_memory (NULL) is allowed.  host_alloc
    * gives host memory from which copies may run asynchronously.  info: bytes that alloc could still
@@ -223,6 +244,21 @@ krn_status krn_cpu_open (struct krn_device **device, int threads);
 /* What safelight-cuda.so exports under the name "krn_cuda_open".  On failure *device is NULL and
  * reason holds one sentence that says what is missing. */
 typedef krn_status (*krn_cuda_open_fn) (struct krn_device **device, char *reason, size_t size);
+
+/* Blocks of device memory and of host_alloc's that were given out so far, scratch of streams and of
+ * a library's plans included; any thread. */
+static inline uint64_t
+krn_allocations (const struct krn_device *device)
+{
+  return __atomic_load_n (&device->allocations, __ATOMIC_RELAXED);
+}
+
+/* For the device itself: one more was given out. */
+static inline void
+krn_count_allocation (struct krn_device *device)
+{
+  __atomic_fetch_add (&device->allocations, 1, __ATOMIC_RELAXED);
+}
 
 /* Shape helpers, on the host; inline, so that both sides have them. */
 

@@ -30,6 +30,25 @@ test_memory (void)
 }
 
 static void
+test_counts_allocations (void)
+{
+  const uint64_t before = krn_allocations (device);
+  struct krn_sample sample;
+  void *a, *b;
+
+  g_assert_cmpint (device->alloc (device, &a, 100), ==, KRN_OK);
+  g_assert_cmpint (device->host_alloc (device, &b, 100), ==, KRN_OK);
+  g_assert_cmpuint (krn_allocations (device), ==, before + 2);
+  device->free_memory (device, a);
+  device->host_free (device, b);
+  g_assert_cmpint (device->alloc (device, &a, SIZE_MAX), ==, KRN_ERROR_MEMORY);
+  g_assert_cmpuint (krn_allocations (device), ==, before + 2);
+
+  g_assert_cmpint (device->sample (device, &sample), ==, KRN_ERROR_UNSUPPORTED);
+  g_assert_false (device->lost (device, KRN_ERROR_MEMORY));
+}
+
+static void
 test_events (void)
 {
   krn_event *a, *b;
@@ -245,6 +264,7 @@ main (int argc, char **argv)
 {
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/cpu/device/memory", test_memory);
+  g_test_add_func ("/cpu/device/counts-allocations", test_counts_allocations);
   g_test_add_func ("/cpu/device/events", test_events);
   g_test_add_func ("/cpu/device/describes-itself", test_describes_itself);
   g_test_add_func ("/cpu/device/upload-converts", test_upload_converts);

@@ -187,9 +187,13 @@ test_no_model (void)
   g_autoptr (GError) error = NULL;
   g_autoptr (eng_engine) engine = eng_engine_new (&options, &error);
   const struct eng_params params = small_picture ();
+  struct eng_gpu_sample sample;
 
   g_assert_no_error (error);
   g_assert_cmpstr (eng_engine_get_device_reason (engine), ==, "");
+  g_assert_false (eng_engine_sample_gpu (engine, &sample)); /* the CPU */
+  g_assert_cmpfloat (sample.utilisation, <, 0.);
+  g_assert_cmpint (sample.memory_total, <, 0);
   g_assert_cmpint (eng_engine_count_tokens (engine, "a kite"), ==, 0);
   assert_refused (engine, &params, ENG_ERROR_MODEL, "no model is loaded");
 }

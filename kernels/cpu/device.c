@@ -48,6 +48,18 @@ cpu_status_text (const struct krn_device *device, krn_status status)
   }
 }
 
+static bool
+cpu_lost (const struct krn_device *device, krn_status status)
+{
+  return false;
+}
+
+static krn_status
+cpu_sample (struct krn_device *device, struct krn_sample *sample)
+{
+  return KRN_ERROR_UNSUPPORTED;
+}
+
 /* MemAvailable counts what the kernel would give up for us; free pages alone would not. */
 static void
 cpu_info (struct krn_device *device, size_t *free_bytes, size_t *total_bytes)
@@ -84,6 +96,8 @@ cpu_alloc (struct krn_device *device, void **memory, size_t bytes)
   *memory = aligned_alloc (alignment, (bytes / alignment + 1) * alignment);
   if (*memory && alignment == HUGE_PAGE) /* only advice: where it is not taken, nothing is lost */
     madvise (*memory, bytes, MADV_HUGEPAGE);
+  if (*memory)
+    krn_count_allocation (device);
   return *memory ? KRN_OK : KRN_ERROR_MEMORY;
 }
 
@@ -236,6 +250,8 @@ krn_cpu_open (struct krn_device **device, int threads)
     .weight = KRN_F32,
     .close = cpu_close,
     .status_text = cpu_status_text,
+    .lost = cpu_lost,
+    .sample = cpu_sample,
     .alloc = cpu_alloc,
     .free_memory = cpu_free,
     .host_alloc = cpu_alloc,

@@ -1,4 +1,5 @@
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/nvml.h"
 #include "kernels/cuda/ops.h"
 
 #include <stdatomic.h>
@@ -30,15 +31,6 @@ krn_cuda_launched (void)
   return krn_cuda_status (cudaGetLastError ());
 }
 
-static void
-cuda_close (struct krn_device *device)
-{
-  struct krn_cuda_device *self = (struct krn_cuda_device *) device;
-
-  krn_blas_free (self->blas);
-  free (self);
-}
-
 static const char *
 cuda_status_text (const struct krn_device *device, krn_status status)
 {
@@ -60,11 +52,55 @@ cuda_status_text (const struct krn_device *device, krn_status status)
   }
 }
 
+/* Errors after which CUDA gives every call the same one. */
+static bool
+is_sticky (cudaError_t error)
+{
+  switch (error) {
+  case cudaErrorECCUncorrectable:
+  case cudaErrorNvlinkUncorrectable:
+  case cudaErrorContained:
+  case cudaErrorIllegalAddress:
+  case cudaErrorLaunchTimeout:
+  case cudaErrorContextIsDestroyed:
+  case cudaErrorAssert:
+  case cudaErrorHardwareStackError:
+  case cudaErrorIllegalInstruction:
+  case cudaErrorMisalignedAddress:
+  case cudaErrorInvalidAddressSpace:
+  case cudaErrorInvalidPc:
+  case cudaErrorLaunchFailure:
+  case cudaErrorExternalDevice:
+  case cudaErrorDevicesUnavailable:
+  case cudaErrorUnknown:
+    return true;
+  default:
+    return false;
+  }
+}
+
+/* A library's own error may be the echo of one of CUDA's, which any call then repeats. */
+static bool
+cuda_lost (const struct krn_device *device, krn_status status)
+{
+  size_t free_bytes, total_bytes;
+
+  if (status <= 0)
+    return false;
+  return is_sticky ((cudaError_t) status) ||
+         is_sticky ((cudaError_t) krn_cuda_status (cudaMemGetInfo (&free_bytes, &total_bytes)));
+}
+
 static krn_status
 cuda_alloc (struct krn_device *device, void **memory, size_t bytes)
 {
+  krn_status status;
+
   *memory = NULL;
-  return krn_cuda_status (cudaMalloc (memory, bytes > 0 ? bytes : 1));
+  status = krn_cuda_status (cudaMalloc (memory, bytes > 0 ? bytes : 1));
+  if (status == KRN_OK)
+    krn_count_allocation (device);
+  return status;
 }
 
 static void
@@ -76,8 +112,13 @@ cuda_free_memory (struct krn_device *device, void *memory)
 static krn_status
 cuda_host_alloc (struct krn_device *device, void **memory, size_t bytes)
 {
+  krn_status status;
+
   *memory = NULL;
-  return krn_cuda_status (cudaHostAlloc (memory, bytes > 0 ? bytes : 1, cudaHostAllocDefault));
+  status = krn_cuda_status (cudaHostAlloc (memory, bytes > 0 ? bytes : 1, cudaHostAllocDefault));
+  if (status == KRN_OK)
+    krn_count_allocation (device);
+  return status;
 }
 
 static void
@@ -250,6 +291,27 @@ cuda_graph_free (krn_graph *graph)
   free (graph);
 }
 
+static krn_status
+cuda_sample (struct krn_device *device, struct krn_sample *sample)
+{
+  return krn_nvml_sample (((struct krn_cuda_device *) device)->nvml, sample);
+}
+
+/* A context that a fault has ended stays ended until the process resets the GPU, which frees all
+ * that was in it. */
+static void
+cuda_close (struct krn_device *device)
+{
+  struct krn_cuda_device *self = (struct krn_cuda_device *) device;
+  size_t free_bytes, total_bytes;
+
+  krn_blas_free (self->blas);
+  krn_nvml_free (self->nvml);
+  if (is_sticky ((cudaError_t) krn_cuda_status (cudaMemGetInfo (&free_bytes, &total_bytes))))
+    krn_cuda_status (cudaDeviceReset ());
+  free (self);
+}
+
 /* The first GPU, which CUDA_VISIBLE_DEVICES can choose: a thread that was told nothing uses it, so
  * that no operation has to say which. */
 static krn_status
@@ -308,6 +370,8 @@ static const struct krn_device cuda_table = {
   .weight = KRN_BF16,
   .close = cuda_close,
   .status_text = cuda_status_text,
+  .lost = cuda_lost,
+  .sample = cuda_sample,
   .alloc = cuda_alloc,
   .free_memory = cuda_free_memory,
   .host_alloc = cuda_host_alloc,
@@ -370,6 +434,7 @@ krn_cuda_open (struct krn_device **device, char *reason, size_t size)
     free (self);
     return status;
   }
+  self->nvml = krn_nvml_open ();
   *device = &self->table;
   return KRN_OK;
 }
