@@ -217,27 +217,25 @@ eng_loader_want_constant (eng_loader *loader, krn_tensor *target, int64_t rows, 
 }
 
 size_t
-eng_loader_plan (const eng_loader *loader, krn_dtype dtype, size_t *offsets)
+eng_want_bytes (const struct eng_want *want, krn_dtype dtype)
 {
-  size_t total = 0;
+  size_t bytes = krn_dtype_size (want->constant ? KRN_F32 : dtype);
 
-  for (guint i = 0; i < loader->wants->len; i++) {
-    const struct eng_want *want = &g_array_index (loader->wants, struct eng_want, i);
-    size_t bytes = krn_dtype_size (want->constant ? KRN_F32 : dtype);
-
-    if (!g_size_checked_mul (&bytes, bytes, krn_count (want->tensor)) ||
-        !g_size_checked_add (&bytes, bytes, ALIGNMENT - 1))
-      return SIZE_MAX;
-    if (offsets)
-      offsets[i] = total;
-    if (!g_size_checked_add (&total, total, bytes & ~(size_t) (ALIGNMENT - 1)))
-      return SIZE_MAX;
-  }
-  return total;
+  if (!g_size_checked_mul (&bytes, bytes, krn_count (want->tensor)) ||
+      !g_size_checked_add (&bytes, bytes, ALIGNMENT - 1))
+    return SIZE_MAX;
+  return bytes & ~(size_t) (ALIGNMENT - 1);
 }
 
 size_t
-eng_loader_get_bytes (const eng_loader *loader)
+eng_loader_get_bytes (const eng_loader *loader, krn_dtype dtype)
 {
-  return loader->error ? 0 : eng_loader_plan (loader, KRN_F32, NULL);
+  size_t total = 0;
+
+  for (guint i = 0; i < loader->wants->len && !loader->error; i++)
+    if (!g_size_checked_add (
+            &total, total,
+            eng_want_bytes (&g_array_index (loader->wants, struct eng_want, i), dtype)))
+      return SIZE_MAX;
+  return total;
 }

@@ -1,4 +1,4 @@
-/* engine/loader.h - what loader.c gathers and loader_send.c puts on the device.  Private to them.
+/* engine/loader.h - what loader.c gathers, and what puts it on the device.  Private to the loader.
  */
 #pragma once
 
@@ -26,6 +26,9 @@ eng_tensor_count (const struct eng_tensor_info *tensor)
   return tensor->bytes / krn_dtype_size (tensor->dtype);
 }
 
-/* Bytes of everything on a device whose weights are of that dtype, SIZE_MAX when a size_t cannot
- * hold them; offsets (may be NULL) gets where each want begins. */
-size_t eng_loader_plan (const eng_loader *loader, krn_dtype dtype, size_t *offsets);
+/* Bytes that a want takes in a block on a device whose weights are of that dtype; SIZE_MAX when a
+ * size_t cannot hold them. */
+size_t eng_want_bytes (const struct eng_want *want, krn_dtype dtype);
+
+/* Sets the targets of n wants, which will stand one behind the other from base on. */
+void eng_loader_place (const eng_loader *loader, guint first, guint n, krn_dtype dtype, char *base);

@@ -19,7 +19,6 @@ static const float flux_preview[17 * 3] = {
 struct load_progress {
   void (*progress) (double fraction, void *data);
   void *data;
-  size_t before, part, total; /* eng_loader_get_bytes of earlier parts, of this one, of all */
 };
 
 static void
@@ -27,9 +26,46 @@ progress_cb (size_t done, size_t total, void *data)
 {
   const struct load_progress *p = data;
 
-  /* done and total are bytes on the device, whose weights may be narrower. */
-  if (p->progress && p->total && total)
-    p->progress ((p->before + (double) done / total * p->part) / p->total, p->data);
+  if (p->progress && total)
+    p->progress ((double) done / total, p->data);
+}
+
+/* The tokenizer has 11 MB of JSON, which takes longer to read than a GB of weights: a thread of its
+ * own does it meanwhile. */
+struct tokenizer_load {
+  const char *path; /* borrowed */
+  GThread *thread;  /* NULL: it could not be had */
+  eng_tokenizer *tokenizer;
+  GError *error;
+};
+
+static gpointer
+tokenizer_thread (gpointer data)
+{
+  struct tokenizer_load *load = data;
+
+  load->tokenizer = eng_tokenizer_open (load->path, &load->error);
+  return NULL;
+}
+
+static void
+begin_tokenizer (struct tokenizer_load *load, const char *path)
+{
+  load->path = path;
+  load->thread = g_thread_try_new ("tokenizer", tokenizer_thread, load, NULL);
+  if (!load->thread)
+    tokenizer_thread (load);
+}
+
+/* Adopts the tokenizer; FALSE and error when it cannot be read. */
+static gboolean
+end_tokenizer (struct tokenizer_load *load, eng_model *model, GError **error)
+{
+  g_clear_pointer (&load->thread, g_thread_join);
+  model->tokenizer = g_steal_pointer (&load->tokenizer);
+  if (load->error)
+    g_propagate_error (error, g_steal_pointer (&load->error));
+  return model->tokenizer != NULL;
 }
 
 /* Three numbers of a row of preview.json; FALSE when it holds anything else. */
@@ -102,7 +138,6 @@ check_sizes (const eng_model *model, GError **error)
 {
   const struct eng_z_image_sizes *sizes = eng_z_image_get_sizes (model->transformer);
   const int text = eng_qwen3_get_width (model->text);
-  const int ids = eng_tokenizer_get_vocabulary_size (model->tokenizer);
   const int channels = eng_vae_get_sizes (model->vae)->latent_channels;
   const int multiple = eng_vae_get_sizes (model->vae)->scale * sizes->patch;
   const char *path = model->info->path;
@@ -111,10 +146,6 @@ check_sizes (const eng_model *model, GError **error)
     g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
                  "“%s”: the text encoder is %d wide, but the transformer expects %d", path, text,
                  sizes->caption_width);
-  else if (ids > eng_qwen3_get_vocabulary_size (model->text))
-    g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
-                 "“%s”: the tokenizer has %d ids, but the text encoder only %d", path, ids,
-                 eng_qwen3_get_vocabulary_size (model->text));
   else if (channels != sizes->channels)
     g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
                  "“%s”: the VAE has %d latent channels, but the transformer %d", path, channels,
@@ -125,6 +156,20 @@ check_sizes (const eng_model *model, GError **error)
                  ENG_SIZE_MULTIPLE);
   else
     return TRUE;
+  return FALSE;
+}
+
+static gboolean
+check_vocabulary (const eng_model *model, GError **error)
+{
+  const int ids = eng_tokenizer_get_vocabulary_size (model->tokenizer);
+  const int rows = eng_qwen3_get_vocabulary_size (model->text);
+
+  if (ids <= rows)
+    return TRUE;
+  g_set_error (error, ENG_ERROR, ENG_ERROR_MODEL,
+               "“%s”: the tokenizer has %d ids, but the text encoder only %d", model->info->path,
+               ids, rows);
   return FALSE;
 }
 
@@ -178,23 +223,6 @@ describe_networks (eng_model *model, eng_loader **loaders, GError **error)
   return want_preview (model, loaders[ENG_PART_VAE], error) && check_sizes (model, error);
 }
 
-static gboolean
-load_blocks (eng_model *model, eng_loader **loaders, krn_stream *stream,
-             struct load_progress *progress, const int *cancelled, GError **error)
-{
-  for (guint i = 0; i < ENG_N_PARTS; i++)
-    progress->total += eng_loader_get_bytes (loaders[i]);
-  for (guint i = 0; i < ENG_N_PARTS; i++) {
-    progress->part = eng_loader_get_bytes (loaders[i]);
-    model->blocks[i] = eng_loader_finish (loaders[i], model->device, stream, progress_cb, progress,
-                                          cancelled, error);
-    if (!model->blocks[i])
-      return FALSE;
-    progress->before += progress->part;
-  }
-  return TRUE;
-}
-
 eng_model *
 eng_model_load (eng_model_info *info, struct krn_device *device, krn_stream *stream,
                 void (*progress) (double fraction, void *data), void *data, const int *cancelled,
@@ -202,18 +230,22 @@ eng_model_load (eng_model_info *info, struct krn_device *device, krn_stream *str
 {
   g_autoptr (eng_model) model = g_new0 (eng_model, 1);
   struct load_progress p = { .progress = progress, .data = data };
+  const struct eng_loading how = { device, stream, progress_cb, &p, cancelled };
+  struct tokenizer_load tokenizer = { 0 };
   eng_loader *loaders[ENG_N_PARTS];
   gboolean ok;
 
   model->info = eng_model_info_ref (info);
   model->device = device;
+  begin_tokenizer (&tokenizer, info->tokenizer);
   for (guint i = 0; i < ENG_N_PARTS; i++)
     loaders[i] =
         eng_loader_new (info->parts[i].weights, info->components[i].name, info->parts[i].prefix);
 
-  ok = (model->tokenizer = eng_tokenizer_open (info->tokenizer, error)) &&
-       describe_networks (model, loaders, error) &&
-       load_blocks (model, loaders, stream, &p, cancelled, error);
+  ok = describe_networks (model, loaders, error) &&
+       eng_loaders_finish (loaders, ENG_N_PARTS, model->blocks, &how, error);
+  ok =
+      end_tokenizer (&tokenizer, model, ok ? error : NULL) && ok && check_vocabulary (model, error);
 
   for (guint i = 0; i < ENG_N_PARTS; i++)
     eng_loader_free (loaders[i]);

@@ -43,13 +43,13 @@ GHashTable *eng_weights_get_metadata (const eng_weights *weights);
 
 /* A loader gathers what a network wants, then puts all of it on the device in one block.
  *
- *     eng_loader *loader = eng_loader_new (weights);
+ *     eng_loader *loader = eng_loader_new (weights, "transformer", "");
  *     eng_loader_want (loader, &block->qkv, 3 * dim, dim, "q.weight", "k.weight", "v.weight",
- * NULL);
+ *                      NULL);
  *     ...
- *     block = eng_loader_finish (loader, device, progress, data, cancelled, error);
+ *     ok = eng_loaders_finish (&loader, 1, &block, &how, error);
  *
- * A wrong or missing tensor is remembered, and eng_loader_finish fails with
+ * A wrong or missing tensor is remembered, and eng_loaders_finish fails with
  * `transformer: layers.3.attention.to_q.weight is [64, 192], expected [192, 192]`.  The targets
  * must stay where they are until finish, which sets their data, dtype (the device's weight dtype)
  * and sizes.  Names are copied. */
@@ -74,13 +74,21 @@ void eng_loader_want_conv (eng_loader *loader, krn_tensor *target, int out, int 
 /* A piece of f32 that does not come from the file (tables of constants), n copied. */
 void eng_loader_want_constant (eng_loader *loader, krn_tensor *target, int64_t rows, int64_t cols,
                                const float *values);
-/* Bytes that finish takes on a device whose weights are f32: the most, and a part's share of a
- * model. */
-size_t eng_loader_get_bytes (const eng_loader *loader);
-/* Allocates one block, uploads everything on stream, waits, and returns the block, which the caller
- * gives back with device->free_memory.  progress (may be NULL) gets bytes done and in all, on this
- * thread, at most every few MiB.  cancelled may be NULL.  NULL and error on failure: no memory
- * (needed and free bytes), a tensor that is missing or misshapen, a file that shrank, cancelled. */
-void *eng_loader_finish (eng_loader *loader, struct krn_device *device, krn_stream *stream,
-                         void (*progress) (size_t done, size_t total, void *data), void *data,
-                         const int *cancelled, GError **error);
+/* Bytes that finish takes on a device whose weights are of that dtype; 0 after a wrong tensor. */
+size_t eng_loader_get_bytes (const eng_loader *loader, krn_dtype dtype);
+
+struct eng_loading {
+  struct krn_device *device; /* borrowed */
+  krn_stream *stream;        /* borrowed; of the uploads.  Several threads use it, one at a time */
+  void (*progress) (size_t done, size_t total, void *data); /* may be NULL; see below */
+  void *data;
+  const int *cancelled; /* atomic; may be NULL */
+};
+
+/* Allocates a block for each of n loaders, uploads everything, read by several threads, waits, and
+ * sets blocks, which the caller gives back with device->free_memory.  Progress is told on this
+ * thread, in bytes on the device of all loaders, at most every few MiB.  FALSE and error on
+ * failure, when nothing is left behind: no memory (needed and free bytes), a tensor that is missing
+ * or misshapen, a file that shrank, cancelled (seen within a few MiB). */
+gboolean eng_loaders_finish (eng_loader *const *loaders, int n, void **blocks,
+                             const struct eng_loading *how, GError **error);

@@ -97,8 +97,10 @@ static inline void
 net_load (struct net *net, eng_loader *loader)
 {
   g_autoptr (GError) error = NULL;
-  void *block = eng_loader_finish (loader, net->device, net->stream, NULL, NULL, NULL, &error);
+  const struct eng_loading how = { .device = net->device, .stream = net->stream };
+  void *block;
 
+  eng_loaders_finish (&loader, 1, &block, &how, &error);
   g_assert_no_error (error);
   g_ptr_array_add (net->memory, block);
   eng_loader_free (loader);

@@ -16,16 +16,21 @@ struct upload {
 
 struct fake {
   struct krn_device device;
+  GMutex mutex;    /* guards what follows */
   GArray *pending; /* struct upload, from done on not yet copied */
   guint done;
   size_t free_bytes;
   int blocks, host_blocks, events; /* alive */
   int alloc_fails, host_alloc_fails;
   int uploads, refuse_upload; /* the upload of that number is refused; 0: none */
+  int hook_upload;            /* at the upload of that number hook is called */
+  void (*hook) (void *data);
+  void *data;
 };
 
 struct krn_stream {
   struct fake *fake;
+  int users; /* atomic; threads that enqueue on it: one at a time */
 };
 
 struct krn_event {
@@ -53,11 +58,13 @@ read_element (const char *from, krn_dtype dtype, int64_t i)
 static void
 copy_until (struct fake *fake, guint end)
 {
+  g_mutex_lock (&fake->mutex);
   for (; fake->done < end; fake->done++) {
     const struct upload *u = &g_array_index (fake->pending, struct upload, fake->done);
     for (int64_t i = 0; i < krn_count (u->dst); i++)
       ((float *) u->dst.data)[i] = read_element (u->src, u->dtype, i);
   }
+  g_mutex_unlock (&fake->mutex);
 }
 
 static krn_status
@@ -68,6 +75,7 @@ fake_alloc (struct krn_device *device, void **memory, size_t bytes)
   if (fake->alloc_fails)
     return fake->alloc_fails;
   *memory = aligned_alloc (256, (bytes + 255) & ~(size_t) 255);
+  fake->free_bytes -= bytes;
   fake->blocks++;
   return KRN_OK;
 }
@@ -87,7 +95,7 @@ fake_host_alloc (struct krn_device *device, void **memory, size_t bytes)
   if (fake->host_alloc_fails)
     return fake->host_alloc_fails;
   *memory = malloc (bytes);
-  fake->host_blocks++;
+  g_atomic_int_inc (&fake->host_blocks);
   return KRN_OK;
 }
 
@@ -110,7 +118,7 @@ fake_event_new (struct krn_device *device, krn_event **event)
 {
   *event = g_new0 (krn_event, 1);
   (*event)->fake = (struct fake *) device;
-  (*event)->fake->events++;
+  g_atomic_int_inc (&(*event)->fake->events);
   return KRN_OK;
 }
 
@@ -125,7 +133,9 @@ fake_event_free (krn_event *event)
 static krn_status
 fake_event_record (krn_stream *stream, krn_event *event)
 {
+  g_assert_cmpint (g_atomic_int_add (&stream->users, 1), ==, 0);
   event->at = stream->fake->pending->len;
+  g_atomic_int_add (&stream->users, -1);
   return KRN_OK;
 }
 
@@ -150,10 +160,16 @@ fake_upload (krn_stream *stream, krn_tensor dst, const void *src, krn_dtype dtyp
   struct fake *fake = stream->fake;
 
   g_assert_cmpuint ((guintptr) src % krn_dtype_size (dtype), ==, 0);
-  if (++fake->uploads == fake->refuse_upload)
-    return KRN_ERROR_UNSUPPORTED;
-  g_array_append_val (fake->pending, upload);
-  return KRN_OK;
+  g_assert_cmpint (g_atomic_int_add (&stream->users, 1), ==, 0);
+  g_mutex_lock (&fake->mutex);
+  const gboolean refused = ++fake->uploads == fake->refuse_upload;
+  if (fake->uploads == fake->hook_upload)
+    fake->hook (fake->data);
+  if (!refused)
+    g_array_append_val (fake->pending, upload);
+  g_mutex_unlock (&fake->mutex);
+  g_atomic_int_add (&stream->users, -1);
+  return refused ? KRN_ERROR_UNSUPPORTED : KRN_OK;
 }
 
 static const char *
@@ -255,8 +271,12 @@ tear_down (struct fixture *f, gconstpointer data)
 static void *
 finish (struct fixture *f, eng_loader *loader, GError **error)
 {
+  const struct eng_loading how = { .device = &f->fake.device, .stream = &f->stream };
+  void *block;
+
   f->stream.fake = &f->fake;
-  return eng_loader_finish (loader, &f->fake.device, &f->stream, NULL, NULL, NULL, error);
+  g_assert_true (eng_loaders_finish (&loader, 1, &block, &how, error) == (block != NULL));
+  return block;
 }
 
 static void
@@ -293,7 +313,7 @@ test_values (struct fixture *f, gconstpointer data)
   eng_loader_want_constant (loader, &t[4], 1, 2, constant);
   eng_loader_want (loader, &t[5], 2, 3, "one", NULL);    /* a 1x1 convolution as a matrix */
   eng_loader_want_conv (loader, &t[6], 2, 3, 1, 1, "q"); /* and the reverse */
-  g_assert_cmpuint (eng_loader_get_bytes (loader), ==, 7 * 256);
+  g_assert_cmpuint (eng_loader_get_bytes (loader, KRN_F32), ==, 7 * 256);
 
   block = finish (f, loader, &error);
   g_assert_no_error (error);
@@ -358,6 +378,8 @@ test_wrong_conv (struct fixture *f, gconstpointer data)
 static void
 test_memory (struct fixture *f, gconstpointer data)
 {
+  static const char *const messages[] = { "part: needs 256", "part: needs 256",
+                                          "part: needs 96 bytes of host memory to copy from" };
   g_autoptr (eng_loader) loader = eng_loader_new (f->weights, "part", "p.");
   krn_tensor t;
 
@@ -370,10 +392,43 @@ test_memory (struct fixture *f, gconstpointer data)
     f->fake.host_alloc_fails = i == 2 ? KRN_ERROR_MEMORY : 0;
     g_assert_null (finish (f, loader, &error));
     g_assert_error (error, ENG_ERROR, ENG_ERROR_MEMORY);
-    g_assert_true (g_str_has_prefix (error->message, "part: needs 256"));
-    g_assert_true (g_str_has_suffix (error->message, "free on Fake"));
+    g_assert_true (g_str_has_prefix (error->message, messages[i]));
+    g_assert_true (g_str_has_suffix (error->message, i < 2 ? "free on Fake" : "Fake refused"));
     g_assert_cmpint (f->fake.blocks, ==, 0);
+    g_assert_null (t.data);
   }
+}
+
+/* The second of two has no room: the first is given back, and what is smaller loads. */
+static void
+test_memory_of_two (struct fixture *f, gconstpointer data)
+{
+  g_autoptr (eng_loader) first = eng_loader_new (f->weights, "first", "p.");
+  g_autoptr (eng_loader) second = eng_loader_new (f->weights, "second", "p.");
+  eng_loader *const loaders[] = { first, second };
+  const struct eng_loading how = { .device = &f->fake.device, .stream = &f->stream };
+  g_autoptr (GError) error = NULL;
+  void *blocks[2];
+  krn_tensor t[3];
+
+  eng_loader_want (first, &t[0], 1, 4, "bias", NULL);
+  eng_loader_want (second, &t[1], 2, 3, "q", NULL);
+  eng_loader_want (second, &t[2], 1, 4, "bias", NULL);
+  f->stream.fake = &f->fake;
+  f->fake.free_bytes = 600;
+  g_assert_false (eng_loaders_finish (loaders, 2, blocks, &how, &error));
+  g_assert_error (error, ENG_ERROR, ENG_ERROR_MEMORY);
+  g_assert_nonnull (strstr (error->message, "second: needs 512"));
+  g_assert_nonnull (strstr (error->message, "344"));
+  g_assert_cmpint (f->fake.blocks, ==, 0);
+  g_assert_null (t[0].data);
+  g_clear_error (&error);
+
+  f->fake.free_bytes = 600;
+  g_assert_true (eng_loaders_finish (loaders, 1, blocks, &how, &error));
+  g_assert_no_error (error);
+  g_assert_cmpfloat (((float *) t[0].data)[3], ==, 12.f);
+  f->fake.device.free_memory (&f->fake.device, blocks[0]);
 }
 
 static void
@@ -426,9 +481,7 @@ test_deleted (struct fixture *f, gconstpointer data)
 
 struct watch {
   size_t last;
-  int calls;
-  int cancel_after; /* calls; 0: never */
-  int cancelled;
+  int cancelled; /* atomic */
 };
 
 static void
@@ -439,56 +492,137 @@ watch_cb (size_t done, size_t total, void *data)
   g_assert_cmpuint (done, >, watch->last);
   g_assert_cmpuint (done, <=, total);
   watch->last = done;
-  if (++watch->calls == watch->cancel_after)
-    g_atomic_int_set (&watch->cancelled, 1);
 }
 
-/* A convolution of 39 MB, which takes three turns through two staging buffers. */
-static void
-test_large (void)
-{
-  enum { OUT = 75, IN = 14563, BYTES = OUT * IN * 9 * 4 };
-  g_autoptr (tmp_folder) folder = tmp_folder_new ();
-  g_autofree char *header = NULL, *path = NULL;
-  g_autofree float *values = g_malloc (BYTES);
-  g_autoptr (eng_weights) weights = NULL;
-  g_autoptr (eng_loader) loader = NULL;
-  g_autoptr (GError) error = NULL;
-  struct fake fake = fake_new ();
-  krn_stream stream = { &fake };
-  struct watch watch = { .cancel_after = 2 };
-  krn_tensor t;
-  void *block;
+/* A convolution and a matrix of 39 MB each: more than all staging buffers hold. */
+enum { OUT = 75, IN = 14563, BYTES = OUT * IN * 9 * 4 };
 
+struct large {
+  tmp_folder *folder;
+  char *path;
+  float *values;
+  eng_weights *weights;
+  eng_loader *loaders[2];
+  struct fake fake;
+  krn_stream stream;
+  struct watch watch;
+  krn_tensor conv, matrix;
+};
+
+static void
+set_up_large (struct large *l, gconstpointer data)
+{
+  g_autofree char *header = NULL;
+  g_autoptr (GError) error = NULL;
+
+  l->folder = tmp_folder_new ();
+  l->fake = fake_new ();
+  l->values = g_malloc (BYTES);
   for (int i = 0; i < BYTES / 4; i++)
-    values[i] = i % 16777213;
+    l->values[i] = i % 16777213;
   header = g_strdup_printf ("{\"w\":{\"dtype\":\"F32\",\"shape\":[%d,%d,3,3],"
                             "\"data_offsets\":[0,%d]}}",
                             OUT, IN, BYTES);
-  path = tmp_folder_write_tensors (folder, "model.safetensors", header, values, BYTES);
-  weights = eng_weights_open (path, &error);
+  l->path = tmp_folder_write_tensors (l->folder, "model.safetensors", header, l->values, BYTES);
+  l->weights = eng_weights_open (l->path, &error);
   g_assert_no_error (error);
-  loader = eng_loader_new (weights, "vae", "");
-  eng_loader_want_conv (loader, &t, OUT, IN, 3, 3, "w");
+  l->loaders[0] = eng_loader_new (l->weights, "vae", "");
+  l->loaders[1] = eng_loader_new (l->weights, "text", "");
+  eng_loader_want_conv (l->loaders[0], &l->conv, OUT, IN, 3, 3, "w");
+  eng_loader_want (l->loaders[1], &l->matrix, 1, (int64_t) OUT * IN * 9, "w", NULL);
+}
 
-  g_assert_null (eng_loader_finish (loader, &fake.device, &stream, watch_cb, &watch,
-                                    &watch.cancelled, &error));
-  g_assert_error (error, ENG_ERROR, ENG_ERROR_CANCELLED);
-  g_assert_cmpint (watch.calls, ==, 2);
-  g_clear_error (&error);
+static void
+tear_down_large (struct large *l, gconstpointer data)
+{
+  fake_clear (&l->fake);
+  for (int i = 0; i < 2; i++)
+    eng_loader_free (l->loaders[i]);
+  eng_weights_unref (l->weights);
+  g_free (l->values);
+  g_free (l->path);
+  tmp_folder_free (l->folder);
+}
 
-  watch = (struct watch){ 0 };
-  block =
-      eng_loader_finish (loader, &fake.device, &stream, watch_cb, &watch, &watch.cancelled, &error);
+static gboolean
+finish_large (struct large *l, void **blocks, GError **error)
+{
+  const struct eng_loading how = { .device = &l->fake.device,
+                                   .stream = &l->stream,
+                                   .progress = watch_cb,
+                                   .data = &l->watch,
+                                   .cancelled = &l->watch.cancelled };
+
+  l->stream.fake = &l->fake;
+  return eng_loaders_finish (l->loaders, 2, blocks, &how, error);
+}
+
+static void
+test_large (struct large *l, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  void *blocks[2];
+
+  g_assert_true (finish_large (l, blocks, &error));
   g_assert_no_error (error);
-  g_assert_cmpuint (watch.last, ==, BYTES);
+  g_assert_cmpuint (l->watch.last, ==, 2 * (size_t) BYTES);
   for (int64_t o = 0; o < OUT; o += 7)
     for (int64_t p = 0; p < 9; p++)
       for (int64_t i = 0; i < IN; i += 11)
-        g_assert_cmpfloat (((float *) t.data)[(o * 9 + p) * IN + i], ==,
-                           values[(o * IN + i) * 9 + p]);
-  fake.device.free_memory (&fake.device, block);
-  fake_clear (&fake);
+        g_assert_cmpfloat (((float *) l->conv.data)[(o * 9 + p) * IN + i], ==,
+                           l->values[(o * IN + i) * 9 + p]);
+  g_assert_cmpint (memcmp (l->matrix.data, l->values, BYTES), ==, 0);
+  for (int i = 0; i < 2; i++)
+    l->fake.device.free_memory (&l->fake.device, blocks[i]);
+}
+
+static void
+cancel_cb (void *data)
+{
+  g_atomic_int_set (&((struct large *) data)->watch.cancelled, 1);
+}
+
+static void
+test_cancelled (struct large *l, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  void *blocks[2];
+
+  l->fake.hook_upload = 3;
+  l->fake.hook = cancel_cb;
+  l->fake.data = l;
+  g_assert_false (finish_large (l, blocks, &error));
+  g_assert_error (error, ENG_ERROR, ENG_ERROR_CANCELLED);
+  g_assert_cmpint (l->fake.uploads, <, 3 + 8); /* what the threads were at */
+  g_assert_cmpint (l->fake.blocks, ==, 0);
+  g_assert_null (l->conv.data);
+}
+
+static void
+cut_cb (void *data)
+{
+  g_assert_cmpint (truncate (((struct large *) data)->path, 1000), ==, 0);
+}
+
+static void
+test_cut (struct large *l, gconstpointer data)
+{
+  g_autoptr (GError) error = NULL;
+  void *blocks[2];
+
+  l->fake.hook_upload = 3;
+  l->fake.hook = cut_cb;
+  l->fake.data = l;
+  g_assert_false (finish_large (l, blocks, &error));
+  g_assert_error (error, ENG_ERROR, ENG_ERROR_FILE);
+  g_assert_nonnull (strstr (error->message, "became shorter while it was read"));
+  g_assert_cmpint (l->fake.blocks, ==, 0);
+}
+
+static void
+add_large (const char *path, void (*test) (struct large *, gconstpointer))
+{
+  g_test_add (path, struct large, NULL, set_up_large, test, tear_down_large);
 }
 
 static void
@@ -506,9 +640,12 @@ main (int argc, char **argv)
   add ("/loader/wrong", 0, test_wrong);
   add ("/loader/wrong-conv", 0, test_wrong_conv);
   add ("/loader/memory", 0, test_memory);
+  add ("/loader/memory-of-two", 0, test_memory_of_two);
   add ("/loader/refused", 0, test_refused);
   add ("/loader/shrunk", 0, test_shrunk);
   add ("/loader/deleted", 0, test_deleted);
-  g_test_add_func ("/loader/large", test_large);
+  add_large ("/loader/large", test_large);
+  add_large ("/loader/cancelled", test_cancelled);
+  add_large ("/loader/cut", test_cut);
   return g_test_run ();
 }
