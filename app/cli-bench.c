@@ -1,147 +1,267 @@
-/* app/cli-bench.c - the same picture again and again: medians of each stage. */
+/* app/cli-bench.c - how long the parts of a picture take, here and now. */
+#include "app/cli-bench-make.h"
 #include "app/cli-output.h"
 #include "app/cli.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-enum { COLUMNS = 5 }; /* text, denoise, a step, decode, total; milliseconds */
-
-struct bench {
-  GMutex mutex;
-  GCond cond;
-  gboolean done;
-  eng_image *image;
-  GError *error;
+struct options {
+  char *model, *device, *prompt, *sizes, *json;
+  int width, height, steps, tokens, text_tokens, repeats, threads;
+  double cfg;
 };
 
-static void
-done_cb (eng_job *job, eng_image *image, const GError *error, void *data)
+struct size {
+  int width, height;
+};
+
+/* Milliseconds of one span, and those of the first kernel to the last in which no span ran: the
+ * GPU's idle share as far as spans tell it. */
+static double
+idle_share (const struct eng_span *spans, guint n)
 {
-  struct bench *b = data;
+  double first = G_MAXDOUBLE, last = 0, end, idle = 0;
 
-  g_mutex_lock (&b->mutex);
-  b->image = image ? eng_image_ref (image) : NULL;
-  b->error = error ? g_error_copy (error) : NULL;
-  b->done = TRUE;
-  g_cond_signal (&b->cond);
-  g_mutex_unlock (&b->mutex);
-}
+  for (guint i = 0; i < n; i++) {
+    first = MIN (first, spans[i].start);
+    last = MAX (last, spans[i].end);
+  }
+  for (end = first; end < last;) {
+    double next = G_MAXDOUBLE, until = end;
 
-static eng_image *
-make_picture (eng_engine *engine, const struct eng_params *params, GError **error)
-{
-  struct bench b = { 0 };
-  const struct eng_observer observer = { .done = done_cb, .data = &b };
-  g_autoptr (eng_job) job = NULL;
-
-  g_mutex_init (&b.mutex);
-  g_cond_init (&b.cond);
-  job = eng_engine_submit (engine, params, &observer, error);
-  g_mutex_lock (&b.mutex);
-  while (job && !b.done)
-    g_cond_wait (&b.cond, &b.mutex);
-  g_mutex_unlock (&b.mutex);
-  g_mutex_clear (&b.mutex);
-  g_cond_clear (&b.cond);
-  if (b.error)
-    g_propagate_error (error, b.error);
-  return b.image;
-}
-
-static int
-compare (const void *a, const void *b)
-{
-  const double x = *(const double *) a, y = *(const double *) b;
-
-  return (x > y) - (x < y);
+    for (guint i = 0; i < n; i++)
+      if (spans[i].start <= end)
+        until = MAX (until, spans[i].end);
+      else
+        next = MIN (next, spans[i].start);
+    if (until > end) {
+      end = until;
+    } else {
+      idle += MIN (next, last) - end;
+      end = MIN (next, last);
+    }
+  }
+  return last > first ? idle / (last - first) * 100 : 0;
 }
 
 static void
-print_row (const char *name, double *values, int n)
+record (const struct cli_bench *bench, const eng_image *image)
 {
-  qsort (values, n, sizeof *values, compare);
-  printf ("%-10s %10.1f %10.1f %10.1f\n", name, values[n / 2], values[0], values[n - 1]);
+  const int w = eng_image_get_width (image), h = eng_image_get_height (image);
+  guint n;
+  const struct eng_span *spans = eng_image_get_spans (image, &n);
+  struct cli_series series = { .unit = "ms", .width = w, .height = h };
+
+#define RECORD(what, value) (series.name = (what), cli_report_add (bench->report, &series, (value)))
+  RECORD ("text", cli_lane_time (image, "text"));
+  for (guint i = 0; i < n; i++)
+    if (g_str_has_prefix (spans[i].name, "step "))
+      RECORD ("step", spans[i].end - spans[i].start);
+  RECORD ("decode", cli_lane_time (image, "decode"));
+  RECORD ("picture", eng_image_get_seconds (image) * 1000);
+  series.unit = "%";
+  RECORD ("idle between spans", idle_share (spans, n));
+#undef RECORD
 }
 
 /* Each picture has a prompt of its own, so that the text encoder runs, too. */
-static int
-run (eng_engine *engine, struct eng_params params, int repeats)
+static gboolean
+measure_size (struct cli_bench *bench, struct size size, GError **error)
 {
-  static const char *const names[COLUMNS] = { "text", "denoise", "step", "decode", "total" };
-  g_autofree double *times = g_new (double, (gsize) COLUMNS *repeats);
-  g_autoptr (GError) error = NULL;
+  struct eng_params params = bench->params;
 
-  for (int i = -1; i < repeats; i++) {
-    g_autofree char *prompt = g_strdup_printf ("%s, number %d", params.prompt, i + 2);
-    struct eng_params own = params;
+  params.width = size.width;
+  params.height = size.height;
+  for (int i = -1; i < bench->repeats; i++) {
+    g_autofree char *prompt = cli_bench_dup_prompt (bench, bench->tokens);
     g_autoptr (eng_image) image = NULL;
 
-    own.prompt = prompt;
-    image = make_picture (engine, &own, &error);
+    params.prompt = prompt;
+    image = cli_bench_make (bench->engine, &params, error);
     if (!image)
-      return cli_fail (error);
-    if (i < 0)
-      continue; /* warm-up */
-    const double denoise = cli_lane_time (image, "denoise");
-    const double row[COLUMNS] = { cli_lane_time (image, "text"), denoise,
-                                  denoise / eng_image_get_params (image)->steps,
-                                  cli_lane_time (image, "decode"),
-                                  eng_image_get_seconds (image) * 1000 };
-    for (int c = 0; c < COLUMNS; c++)
-      times[c * repeats + i] = row[c];
+      return FALSE;
+    if (i >= 0) /* the first warms up */
+      record (bench, image);
   }
-  printf ("%-10s %10s %10s %10s\n", "stage", "median ms", "least", "most");
-  for (int c = 0; c < COLUMNS; c++)
-    print_row (names[c], times + (gsize) c * repeats, repeats);
+  return TRUE;
+}
+
+/* The encoder alone counts here, so the picture is small and has one step. */
+static gboolean
+measure_text (struct cli_bench *bench, int tokens, GError **error)
+{
+  struct eng_params params = bench->params;
+  g_autofree char *name = g_strdup_printf ("text, %d tokens", tokens);
+
+  params.width = params.height = 256;
+  params.steps = 1;
+  for (int i = -1; i < bench->repeats; i++) {
+    g_autofree char *prompt = cli_bench_dup_prompt (bench, tokens);
+    g_autoptr (eng_image) image = NULL;
+
+    params.prompt = prompt;
+    image = cli_bench_make (bench->engine, &params, error);
+    if (!image)
+      return FALSE;
+    if (i >= 0)
+      cli_report_add (bench->report, &(struct cli_series){ .name = name, .unit = "ms" },
+                      cli_lane_time (image, "text"));
+  }
+  return TRUE;
+}
+
+/* The first picture after a load: plans, algorithms and memory are found with it. */
+static gboolean
+measure_first (struct cli_bench *bench, struct size size, GError **error)
+{
+  g_autofree char *prompt = cli_bench_dup_prompt (bench, bench->tokens);
+  struct eng_params params = bench->params;
+  g_autoptr (eng_image) image = NULL;
+
+  params.prompt = prompt;
+  params.width = size.width;
+  params.height = size.height;
+  image = cli_bench_make (bench->engine, &params, error);
+  if (!image)
+    return FALSE;
+  cli_report_add (bench->report,
+                  &(struct cli_series){ "first picture", "ms", size.width, size.height },
+                  eng_image_get_seconds (image) * 1000);
+  return TRUE;
+}
+
+static void
+record_memory (struct cli_bench *bench, const char *name)
+{
+  struct eng_gpu_sample sample;
+
+  if (eng_engine_sample_gpu (bench->engine, &sample) && sample.memory_used >= 0)
+    cli_report_add (bench->report, &(struct cli_series){ .name = name, .unit = "GB" },
+                    sample.memory_used * 1e-9);
+}
+
+static gboolean
+measure (struct cli_bench *bench, const struct options *o, GArray *sizes, GError **error)
+{
+  if (!measure_first (bench, g_array_index (sizes, struct size, 0), error))
+    return FALSE;
+  cli_report_print (bench->report, 0);
+  for (guint i = 0; i < sizes->len; i++) {
+    if (!measure_size (bench, g_array_index (sizes, struct size, i), error))
+      return FALSE;
+    record_memory (bench, "memory in use on the GPU");
+    cli_report_print (bench->report, 0);
+  }
+  if (o->text_tokens > 0 && !measure_text (bench, o->text_tokens, error))
+    return FALSE;
+  cli_report_print (bench->report, 0);
+  return TRUE;
+}
+
+/* "512,768,1024x512"; without: the one of width and height, or the model's own. */
+static GArray *
+read_sizes (const struct options *o, const eng_model_info *info, GError **error)
+{
+  const struct eng_defaults *defaults = eng_model_info_get_defaults (info);
+  GArray *sizes = g_array_new (FALSE, FALSE, sizeof (struct size));
+  struct size size = { o->width ? o->width : defaults->width,
+                       o->height ? o->height : defaults->height };
+  g_auto (GStrv) parts = NULL;
+
+  if (!o->sizes) {
+    g_array_append_val (sizes, size);
+    return sizes;
+  }
+  parts = g_strsplit (o->sizes, ",", -1);
+  for (guint i = 0; parts[i]; i++) {
+    char *end;
+
+    size.width = size.height = strtol (parts[i], &end, 10);
+    if (*end == 'x')
+      size.height = strtol (end + 1, &end, 10);
+    if (*end || size.width <= 0 || size.height <= 0) {
+      g_set_error (error, ENG_ERROR, ENG_ERROR_PARAMS,
+                   "sizes are “%s”, expected such as 512,768,1024x512", o->sizes);
+      g_array_unref (sizes);
+      return NULL;
+    }
+    g_array_append_val (sizes, size);
+  }
+  return sizes;
+}
+
+static int
+bench (struct options *o)
+{
+  struct cli_bench b = {
+    .params = { .seed = 1, .flags = ENG_FLAG_NO_PREVIEW, .steps = o->steps, .cfg = o->cfg },
+    .prompt = o->prompt ? o->prompt : "rolling hills by day with clouds",
+    .tokens = o->tokens,
+    .repeats = o->repeats
+  };
+  g_autofree char *path = cli_dup_model_path (o->model);
+  g_autoptr (cli_report) report = cli_report_new ();
+  g_autoptr (eng_engine) engine = NULL;
+  g_autoptr (eng_model_info) info = NULL;
+  g_autoptr (GArray) sizes = NULL;
+  g_autoptr (GError) error = NULL;
+  const gint64 begin = g_get_monotonic_time ();
+
+  engine = cli_open_engine (o->device, o->threads, path, FALSE, &info, &error);
+  sizes = engine ? read_sizes (o, info, &error) : NULL;
+  if (!sizes)
+    return cli_fail (error);
+  b.engine = engine;
+  b.report = report;
+  printf ("%s, %s\n", eng_model_info_get_name (info), eng_engine_get_device_name (engine));
+  if (*eng_engine_get_device_reason (engine))
+    puts (eng_engine_get_device_reason (engine));
+  cli_report_add (report, &(struct cli_series){ .name = "device and model opened", .unit = "ms" },
+                  (g_get_monotonic_time () - begin) * 1e-3);
+  record_memory (&b, "memory in use after loading");
+  const char *const about[] = { "model", eng_model_info_get_name (info), "device",
+                                eng_engine_get_device_name (engine), NULL };
+  if (!measure (&b, o, sizes, &error) ||
+      (o->json && !cli_report_save (report, o->json, about, &error)))
+    return cli_fail (error);
   return CLI_OK;
 }
 
 int
 cli_bench (int argc, char **argv)
 {
-  g_autofree char *model = NULL;
-  g_autofree char *device = NULL;
-  g_autofree char *prompt = NULL;
-  struct eng_params params = { .seed = 1, .flags = ENG_FLAG_NO_PREVIEW };
-  int threads = 0, repeats = 5;
-  double cfg = 0;
+  struct options o = { .repeats = 5 };
   const GOptionEntry entries[] = {
-    { "model", 'm', 0, G_OPTION_ARG_FILENAME, &model, "Default: the starter model", "PATH" },
-    { "prompt", 'p', 0, G_OPTION_ARG_FILENAME, &prompt, "What the pictures show", "TEXT" },
-    { "width", 'W', 0, G_OPTION_ARG_INT, &params.width, "Pixels", "N" },
-    { "height", 'H', 0, G_OPTION_ARG_INT, &params.height, "Pixels", "N" },
-    { "steps", 0, 0, G_OPTION_ARG_INT, &params.steps, "Steps", "N" },
-    { "cfg-scale", 0, 0, G_OPTION_ARG_DOUBLE, &cfg, "Guidance; 1 is off", "X" },
-    { "repeats", 'r', 0, G_OPTION_ARG_INT, &repeats, "Pictures after the warm-up (5)", "N" },
-    { "device", 0, 0, G_OPTION_ARG_FILENAME, &device, "auto, cpu or cuda", "NAME" },
-    { "threads", 't', 0, G_OPTION_ARG_INT, &threads, "Of the CPU; default: all cores", "N" },
+    { "model", 'm', 0, G_OPTION_ARG_FILENAME, &o.model, "Default: the starter model", "PATH" },
+    { "prompt", 'p', 0, G_OPTION_ARG_FILENAME, &o.prompt, "What the prompts begin with", "TEXT" },
+    { "tokens", 0, 0, G_OPTION_ARG_INT, &o.tokens, "Of a prompt, filled up with words", "N" },
+    { "text-tokens", 0, 0, G_OPTION_ARG_INT, &o.text_tokens, "Time the encoder for these", "N" },
+    { "sizes", 0, 0, G_OPTION_ARG_FILENAME, &o.sizes, "Such as 512,768,1024x512", "LIST" },
+    { "width", 'W', 0, G_OPTION_ARG_INT, &o.width, "Pixels", "N" },
+    { "height", 'H', 0, G_OPTION_ARG_INT, &o.height, "Pixels", "N" },
+    { "steps", 0, 0, G_OPTION_ARG_INT, &o.steps, "Steps", "N" },
+    { "cfg-scale", 0, 0, G_OPTION_ARG_DOUBLE, &o.cfg, "Guidance; 1 is off", "X" },
+    { "repeats", 'r', 0, G_OPTION_ARG_INT, &o.repeats, "Pictures after the warm-up (5)", "N" },
+    { "json", 0, 0, G_OPTION_ARG_FILENAME, &o.json, "Write every number there", "FILE" },
+    { "device", 0, 0, G_OPTION_ARG_FILENAME, &o.device, "auto, cpu or cuda", "NAME" },
+    { "threads", 't', 0, G_OPTION_ARG_INT, &o.threads, "Of the CPU; default: all cores", "N" },
     G_OPTION_ENTRY_NULL,
   };
-  g_autoptr (eng_engine) engine = NULL;
-  g_autoptr (eng_model_info) info = NULL;
-  g_autoptr (GError) error = NULL;
   int code;
 
-  if (!cli_parse (&argc, &argv, NULL, "Times the stages of a picture.", entries, &code))
+  if (!cli_parse (&argc, &argv, NULL, "Times the parts of a picture.", entries, &code))
     return code;
-  if (repeats < 1 || repeats > 1000) {
-    fprintf (stderr, "safelight-cli: repeats is %d, expected 1 to 1000\n", repeats);
-    return CLI_USAGE;
+  if (o.repeats < 1 || o.repeats > 1000) {
+    fprintf (stderr, "safelight-cli: repeats is %d, expected 1 to 1000\n", o.repeats);
+    code = CLI_USAGE;
+  } else {
+    code = bench (&o);
   }
-  g_autofree char *path = cli_dup_model_path (model);
-  engine = cli_open_engine (device, threads, path, FALSE, &info, &error);
-  if (!engine)
-    return cli_fail (error);
-  params.prompt = prompt ? prompt : "rolling hills by day with clouds";
-  params.cfg = cfg;
-  const struct eng_defaults *defaults = eng_model_info_get_defaults (info);
-  const char *reason = eng_engine_get_device_reason (engine);
-  printf ("%s, %s, %dx%d, %d steps\n", eng_model_info_get_name (info),
-          eng_engine_get_device_name (engine), params.width ? params.width : defaults->width,
-          params.height ? params.height : defaults->height,
-          params.steps ? params.steps : defaults->steps);
-  if (*reason)
-    puts (reason);
-  return run (engine, params, repeats);
+  g_free (o.model);
+  g_free (o.prompt);
+  g_free (o.sizes);
+  g_free (o.json);
+  g_free (o.device);
+  return code;
 }
