@@ -3,8 +3,9 @@
  * A block takes 128 queries of a head, a warp 16 of them: queries, scores, weights and the sum over
  * values stay in registers, and blocks of 64 keys and values pass through shared memory, the next
  * one on its way while this one is used.  Softmax in f32.  For the usual widths of a head; others
- * go to attention_wide.cu. */
+ * go to attention_wide.cu, and what cuDNN does better to it. */
 #include "kernels/cuda/attention.h"
+#include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/mma.cuh"
 
 enum {
@@ -276,6 +277,12 @@ krn_cuda_attention (krn_stream *stream, krn_tensor o, krn_tensor q, krn_tensor k
       args->q_heads > MOST_BLOCKS || args->batch > MOST_BLOCKS ||
       args->head_dim > KRN_ATTENTION_WIDEST)
     return KRN_ERROR_UNSUPPORTED;
+  if (stream->device->cudnn) {
+    const krn_status status = krn_cudnn_attention (stream, o, q, k, v, args);
+
+    if (status != KRN_ERROR_UNSUPPORTED)
+      return status;
+  }
 
   task.o = (bf16 *) o.data;
   task.q = (const bf16 *) q.data;

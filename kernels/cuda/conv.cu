@@ -3,6 +3,7 @@
  * A block makes 128 pixels of 128 outputs, a warp 64 of 32.  The sum runs over taps and, in each,
  * 32 channels a step; four steps are under way from global to shared memory.  A pixel outside the
  * picture and a channel beyond the last are zeros. */
+#include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/mma.cuh"
 
 enum {
@@ -270,6 +271,12 @@ krn_cuda_conv2d (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, k
 
   if (!conv_fits (y, x, w, bias, args))
     return KRN_ERROR_SHAPE;
+  if (stream->device->cudnn) {
+    const krn_status status = krn_cudnn_conv2d (stream, y, x, w, bias, args);
+
+    if (status != KRN_ERROR_UNSUPPORTED)
+      return status;
+  }
 
   c.pixels = (size_t) krn_rows (y);
   pixel_blocks = (c.pixels + PIXELS - 1) / PIXELS;

@@ -1,4 +1,5 @@
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/nvml.h"
 #include "kernels/cuda/ops.h"
 
@@ -46,6 +47,8 @@ cuda_status_text (const struct krn_device *device, krn_status status)
   case KRN_CANCELLED:
     return "cancelled";
   default:
+    if (status >= KRN_CUDNN_ERROR)
+      return "cuDNN failed";
     if (status >= KRN_BLAS_ERROR)
       return krn_blas_status_text (status);
     return status > 0 ? cudaGetErrorString ((cudaError_t) status) : "unknown error";
@@ -305,6 +308,7 @@ cuda_close (struct krn_device *device)
   struct krn_cuda_device *self = (struct krn_cuda_device *) device;
   size_t free_bytes, total_bytes;
 
+  krn_cudnn_free (self->cudnn);
   krn_blas_free (self->blas);
   krn_nvml_free (self->nvml);
   if (is_sticky ((cudaError_t) krn_cuda_status (cudaMemGetInfo (&free_bytes, &total_bytes))))
@@ -429,6 +433,7 @@ krn_cuda_open (struct krn_device **device, char *reason, size_t size)
   if (status == KRN_OK) {
     self->blas = krn_blas_open (reason, size);
     status = self->blas ? KRN_OK : KRN_ERROR_UNSUPPORTED;
+    self->cudnn = self->blas ? krn_cudnn_open (self->table.name) : NULL;
   }
   if (status) {
     free (self);

@@ -13,11 +13,13 @@ enum {
 };
 
 struct krn_blas;
+struct krn_cudnn;
 struct krn_nvml;
 
 struct krn_cuda_device {
   struct krn_device table; /* first: the device is a pointer to it */
   struct krn_blas *blas;   /* owned */
+  struct krn_cudnn *cudnn; /* owned; NULL: not to be had */
   struct krn_nvml *nvml;   /* owned; NULL: not to be had */
 };
 
