@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Times one picture of a model here and in diffusers, on the CPU, alternating in one run.
+"""Times one picture of a model here and in diffusers, alternating in one run.
 
     pip install torch diffusers transformers
     python3 tests/bench/peers.py _build/app/safelight-cli resources/starter/model
+    python3 tests/bench/peers.py --gpu _build/app/safelight-cli /tmp/ckpt --compile 1024 --out tests/bench/results
 
-Both use the same number of threads and float32.  diffusers' pipeline stays loaded; ours is a process of
+With --gpu, see peers_gpu.py.  On the CPU both use the same number of threads and float32.  diffusers' pipeline stays loaded; ours is a process of
 its own each time, of which the engine's time for its first and second picture is taken and, apart,
 the wall time of the whole process with a single picture.  Prints medians with least and most as a
 Markdown table.
@@ -61,8 +62,24 @@ def main():
     parser.add_argument("model")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
+    parser.add_argument("--sizes", type=int, nargs="+")
+    gpu = parser.add_argument_group("with --gpu")
+    gpu.add_argument("--gpu", action="store_true", help="bfloat16 on the GPU, forwards and stages")
+    gpu.add_argument("--compile", type=int, nargs="*", default=[], help="sizes to try torch.compile at")
+    gpu.add_argument("--samples", type=int, default=10, help="of a forward in diffusers")
+    gpu.add_argument("--pictures", type=int, default=3, help="after the warm-up")
+    gpu.add_argument("--picture", type=int, default=1024, help="size of the picture and of the decode")
+    gpu.add_argument("--tokens", type=int, default=64, help="of a prompt, wrapper included")
+    gpu.add_argument("--text-tokens", type=int, default=96, help="for the encoder alone")
+    gpu.add_argument("--once", action="store_true", help="ours only before diffusers")
+    gpu.add_argument("--out", type=Path, help="folder for JSON and Markdown")
+    gpu.add_argument("--name", default="peers", help="of these files, behind the date")
     args = parser.parse_args()
+    args.sizes = args.sizes or ([512, 768, 1024, 2048] if args.gpu else [256, 512])
+    if args.gpu:
+        import peers_gpu
+
+        return peers_gpu.main(args)
 
     diffusers = load_diffusers(args.model, args.threads)
     print("| size | Safelight, first | Safelight, warm | diffusers, warm | ratio "
