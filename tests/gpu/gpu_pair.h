@@ -22,6 +22,7 @@ enum layout {
 struct gpu_test {
   struct krn_device *cpu, *gpu;
   krn_cuda_open_fn open_gpu; /* for one more device */
+  krn_cuda_open_fn open_gpu; /* for one more device */
   krn_stream *cpu_stream, *stream;
   const char *op;     /* that is tested */
   enum layout layout; /* of tensors made from now on */
@@ -107,6 +108,8 @@ void test_attention (void);
 void test_conv (void);
 void test_latents (void);
 void test_far (void);
+void test_cudnn (void);
+void bench_cudnn (void);
 void test_fault (void);
 void test_cudnn (void);
 void bench_cudnn (void);
