@@ -22,7 +22,7 @@ def run_ours(args):
         command = [args.cli, "bench", "--device", "cuda", "-m", args.model, "--json", str(path)]
         command += ["--sizes", ",".join(map(str, args.sizes)), "-r", str(args.pictures)]
         command += ["--tokens", str(args.tokens), "--text-tokens", str(args.text_tokens)]
-        subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(command, check=True)
         told = json.loads(path.read_text())
     values = {}
     for s in told["series"]:
