@@ -191,7 +191,8 @@ struct krn_device {
   krn_status (*copy) (krn_stream *stream, krn_tensor dst, krn_tensor src);
 
   /* y [rows, out] = x [rows, in] w [out, in]^T + bias [out] (+ y when accumulate).  x, y: act, or
-   * f32 both; w, bias: weight.  bias may be absent. */
+   * f32 both; w, bias: weight.  bias may be absent.  The first product of a shape may wait some
+   * milliseconds, outside of a capture, to time several ways of doing it. */
   krn_status (*linear) (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w,
                         krn_tensor bias, bool accumulate);
   /* y [n, width] = table [vocabulary, width] at ids [n], i32.  y: act; table: weight. */

@@ -1,7 +1,10 @@
 #include "kernels/cuda/blas.h"
+#include "kernels/cuda/cache.h"
+#include "kernels/cuda/ops.h"
 
 #include <cublasLt.h>
 #include <dlfcn.h>
+#include <math.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,6 +24,8 @@ struct library {
   __typeof__ (cublasLtMatmulPreferenceCreate) *preference_create;
   __typeof__ (cublasLtMatmulPreferenceDestroy) *preference_destroy;
   __typeof__ (cublasLtMatmulPreferenceSetAttribute) *preference_set;
+  __typeof__ (cublasLtMatmulAlgoCheck) *check;
+  __typeof__ (cublasLtGetVersion) *version;
 };
 
 /* What the choice of an algorithm depends on. */
@@ -32,7 +37,14 @@ struct key {
   uint32_t unused; /* 0: keys are compared as bytes */
 };
 
-/* A product that was asked for before. */
+enum {
+  BUCKETS = 256,
+  CANDIDATES = 16, /* of the library's own rule, that are timed */
+  ROUNDS = 5,      /* after one to warm up */
+};
+
+/* A product that was asked for before.  Its algorithm stays as it was first chosen, so that what it
+ * gives is the same bits for the life of the device. */
 struct plan {
   struct key key;
   bool supported;
@@ -42,13 +54,18 @@ struct plan {
   struct plan *next;
 };
 
-enum { BUCKETS = 256 };
+/* One product, to be timed with one algorithm or another. */
+struct product {
+  struct plan *plan;
+  krn_tensor y, x, w;
+};
 
 struct krn_blas {
   struct library call;
   cublasLtHandle_t handle;
   pthread_mutex_t lock; /* of what follows */
   struct plan *plans[BUCKETS];
+  struct krn_cache *cache; /* owned, or NULL; algorithms of earlier runs by key */
 };
 
 static bool
@@ -70,6 +87,8 @@ load_symbols (struct library *call, void *library)
     { &call->preference_create, "cublasLtMatmulPreferenceCreate" },
     { &call->preference_destroy, "cublasLtMatmulPreferenceDestroy" },
     { &call->preference_set, "cublasLtMatmulPreferenceSetAttribute" },
+    { &call->check, "cublasLtMatmulAlgoCheck" },
+    { &call->version, "cublasLtGetVersion" },
   };
 
   for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
@@ -103,11 +122,12 @@ open_library (void)
 }
 
 struct krn_blas *
-krn_blas_open (char *reason, size_t size)
+krn_blas_open (const char *gpu, char *reason, size_t size)
 {
   struct krn_blas *self = calloc (1, sizeof *self);
   void *library = open_library ();
   cublasStatus_t status;
+  char name[192];
 
   if (!self) {
     snprintf (reason, size, "There is not enough memory to open the GPU.");
@@ -128,6 +148,8 @@ krn_blas_open (char *reason, size_t size)
     krn_blas_free (self);
     return NULL;
   }
+  snprintf (name, sizeof name, "cublaslt-%s-%zu", gpu, self->call.version ());
+  self->cache = krn_cache_open (name, sizeof (struct key), sizeof (cublasLtMatmulAlgo_t));
   return self;
 }
 
@@ -159,6 +181,7 @@ krn_blas_free (struct krn_blas *blas)
     }
   if (blas->handle)
     blas->call.destroy (blas->handle);
+  krn_cache_free (blas->cache);
   pthread_mutex_destroy (&blas->lock);
   free (blas);
 }
@@ -188,9 +211,10 @@ describe (struct plan *plan, const struct library *call, const void *bias)
          !call->desc_set (plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
 }
 
-/* Takes the algorithm that the library's own rule puts first. */
-static bool
-choose (struct plan *plan, const struct krn_blas *blas)
+/* What the library's own rule puts first, up to CANDIDATES; the number. */
+static int
+find_candidates (cublasLtMatmulHeuristicResult_t *results, const struct plan *plan,
+                 const struct krn_blas *blas)
 {
   const struct library *call = &blas->call;
   const struct {
@@ -203,28 +227,141 @@ choose (struct plan *plan, const struct krn_blas *blas)
     { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, plan->key.y_align },
   };
   const uint64_t workspace = KRN_CUDA_SCRATCH;
-  cublasLtMatmulHeuristicResult_t result;
   cublasLtMatmulPreference_t preference;
-  bool found = true;
+  bool ok = true;
   int n = 0;
 
   if (call->preference_create (&preference))
-    return false;
+    return 0;
   if (call->preference_set (preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
                             sizeof workspace))
-    found = false;
+    ok = false;
   for (size_t i = 0; i < sizeof alignments / sizeof *alignments; i++)
     if (call->preference_set (preference, alignments[i].attribute, &alignments[i].bytes,
                               sizeof alignments[i].bytes))
-      found = false;
-  found = found &&
-          !call->heuristic (blas->handle, plan->desc, plan->w, plan->x, plan->y, plan->y,
-                            preference, 1, &result, &n) &&
-          n == 1 && result.state == CUBLAS_STATUS_SUCCESS;
-  if (found)
-    plan->algo = result.algo;
+      ok = false;
+  if (!ok || call->heuristic (blas->handle, plan->desc, plan->w, plan->x, plan->y, plan->y,
+                              preference, CANDIDATES, results, &n))
+    n = 0;
   call->preference_destroy (preference);
-  return found;
+  while (n > 0 && results[n - 1].state != CUBLAS_STATUS_SUCCESS)
+    n--;
+  return n > 0 && results[0].state == CUBLAS_STATUS_SUCCESS ? n : 0;
+}
+
+static cublasStatus_t
+multiply (krn_stream *stream, const struct product *p, const cublasLtMatmulAlgo_t *algo)
+{
+  const struct krn_blas *blas = stream->device->blas;
+  const struct plan *plan = p->plan;
+  const float one = 1.f, beta = plan->key.accumulate ? 1.f : 0.f;
+
+  return blas->call.matmul (blas->handle, plan->desc, &one, p->w.data, plan->w, p->x.data, plan->x,
+                            &beta, p->y.data, plan->y, p->y.data, plan->y, algo, stream->scratch,
+                            KRN_CUDA_SCRATCH, stream->handle);
+}
+
+/* Milliseconds of one run, its weights not in the cache if clearing the scratch can help it;
+ * negative: it failed. */
+static float
+time_once (krn_stream *stream, const struct product *p, const cublasLtMatmulAlgo_t *algo,
+           const cudaEvent_t events[2])
+{
+  float elapsed = -1.f;
+
+  if (cudaMemsetAsync (stream->scratch, 0, KRN_CUDA_SCRATCH, stream->handle) ||
+      cudaEventRecord (events[0], stream->handle) || multiply (stream, p, algo) ||
+      cudaEventRecord (events[1], stream->handle) || cudaEventSynchronize (events[1]) ||
+      cudaEventElapsedTime (&elapsed, events[0], events[1]))
+    return -1.f;
+  return elapsed;
+}
+
+static int
+compare_floats (const void *a, const void *b)
+{
+  const float x = *(const float *) a, y = *(const float *) b;
+
+  return (x > y) - (x < y);
+}
+
+/* The fastest by the median of several rounds, in which those are left out that were far behind in
+ * the first.  The library's own first choice stays when it is within 1 % of the best. */
+static int
+time_candidates (krn_stream *stream, const struct product *p,
+                 const cublasLtMatmulHeuristicResult_t *candidates, int n,
+                 const cudaEvent_t events[2])
+{
+  float times[CANDIDATES][ROUNDS + 1], best = INFINITY;
+  int first = 0;
+
+  for (int round = 0; round <= ROUNDS; round++)
+    for (int i = 0; i < n; i++) {
+      const bool behind = round > 0 && !(times[i][0] >= 0.f && times[i][0] < 1.3f * best);
+
+      times[i][round] = behind ? -1.f : time_once (stream, p, &candidates[i].algo, events);
+      if (times[i][round] >= 0.f && times[i][round] < best)
+        best = times[i][round];
+    }
+  best = INFINITY;
+  for (int i = 0; i < n; i++) {
+    qsort (times[i] + 1, ROUNDS, sizeof (float), compare_floats);
+    if (times[i][1] >= 0.f &&
+        times[i][1 + ROUNDS / 2] < best * (i == 0 || first > 0 ? 1.f : 0.99f)) {
+      best = times[i][1 + ROUNDS / 2];
+      first = i;
+    }
+  }
+  return first;
+}
+
+/* Nothing can be timed while it is recorded, nor added up more than once; and what is over in a
+ * moment need not be. */
+static bool
+may_time (krn_stream *stream, const struct key *key)
+{
+  enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusActive;
+
+  return !key->accumulate && (double) key->rows * (double) key->in * (double) key->out >= 1e8 &&
+         cudaStreamIsCapturing (stream->handle, &capture) == cudaSuccess &&
+         capture == cudaStreamCaptureStatusNone;
+}
+
+/* An algorithm for the plan: an earlier run's, or the fastest of the candidates, or the first. */
+static bool
+choose (krn_stream *stream, const struct product *p)
+{
+  struct krn_blas *blas = stream->device->blas;
+  struct plan *plan = p->plan;
+  cublasLtMatmulHeuristicResult_t candidates[CANDIDATES], checked;
+  const cublasLtMatmulAlgo_t *earlier =
+      blas->cache ? krn_cache_find (blas->cache, &plan->key) : NULL;
+  cudaEvent_t events[2] = { NULL };
+  int n;
+
+  if (earlier &&
+      !blas->call.check (blas->handle, plan->desc, plan->w, plan->x, plan->y, plan->y, earlier,
+                         &checked) &&
+      checked.state == CUBLAS_STATUS_SUCCESS && checked.workspaceSize <= KRN_CUDA_SCRATCH) {
+    plan->algo = *earlier;
+    return true;
+  }
+  n = find_candidates (candidates, plan, blas);
+  if (n == 0)
+    return false;
+  plan->algo = candidates[0].algo;
+  if (!may_time (stream, &plan->key))
+    return true;
+  if (!cudaEventCreate (&events[0]) && !cudaEventCreate (&events[1])) {
+    plan->algo = candidates[time_candidates (stream, p, candidates, n, events)].algo;
+    if (blas->cache && cudaPeekAtLastError () == cudaSuccess)
+      krn_cache_put (blas->cache, &plan->key, &plan->algo);
+  }
+  for (int i = 0; i < 2; i++)
+    if (events[i])
+      cudaEventDestroy (events[i]);
+  cudaGetLastError (); /* what could not be timed is no failure */
+  return true;
 }
 
 static uint32_t
@@ -249,8 +386,9 @@ bucket (const struct key *key)
 
 /* Under the lock.  NULL when there is no memory. */
 static struct plan *
-find_plan (struct krn_blas *blas, const struct key *key, const void *bias)
+find_plan (krn_stream *stream, const struct key *key, struct product *p, const void *bias)
 {
+  struct krn_blas *blas = stream->device->blas;
   struct plan **bin = &blas->plans[bucket (key)], *plan;
 
   for (plan = *bin; plan; plan = plan->next)
@@ -261,29 +399,26 @@ find_plan (struct krn_blas *blas, const struct key *key, const void *bias)
   if (!plan)
     return NULL;
   plan->key = *key;
-  plan->supported = describe (plan, &blas->call, bias) && choose (plan, blas);
+  p->plan = plan;
+  plan->supported = describe (plan, &blas->call, bias) && choose (stream, p);
   plan->next = *bin;
   *bin = plan;
   return plan;
 }
 
 static krn_status
-run_plan (krn_stream *stream, struct plan *plan, krn_tensor y, krn_tensor x, krn_tensor w,
-          const void *bias)
+run_plan (krn_stream *stream, const struct product *p, const void *bias)
 {
   const struct krn_blas *blas = stream->device->blas;
-  const float one = 1.f, beta = plan->key.accumulate ? 1.f : 0.f;
   cublasStatus_t status = CUBLAS_STATUS_SUCCESS;
 
   if (bias)
     status =
-        blas->call.desc_set (plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
+        blas->call.desc_set (p->plan->desc, CUBLASLT_MATMUL_DESC_BIAS_POINTER, &bias, sizeof bias);
   if (status == CUBLAS_STATUS_SUCCESS)
-    status = blas->call.matmul (blas->handle, plan->desc, &one, w.data, plan->w, x.data, plan->x,
-                                &beta, y.data, plan->y, y.data, plan->y, &plan->algo,
-                                stream->scratch, KRN_CUDA_SCRATCH, stream->handle);
+    status = multiply (stream, p, &p->plan->algo);
   if (status == CUBLAS_STATUS_NOT_SUPPORTED) {
-    plan->supported = false;
+    p->plan->supported = false;
     return KRN_ERROR_UNSUPPORTED;
   }
   return status == CUBLAS_STATUS_SUCCESS ? KRN_OK : KRN_BLAS_ERROR + (krn_status) status;
@@ -314,17 +449,17 @@ krn_blas_linear (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, k
     .bias_align = alignment (bias.data),
     .accumulate = accumulate,
   };
+  struct product product = { .y = y, .x = x, .w = w };
   krn_status status;
-  struct plan *plan;
 
   pthread_mutex_lock (&blas->lock);
-  plan = find_plan (blas, &key, bias.data);
-  if (!plan)
+  product.plan = find_plan (stream, &key, &product, bias.data);
+  if (!product.plan)
     status = KRN_ERROR_MEMORY;
-  else if (!plan->supported)
+  else if (!product.plan->supported)
     status = KRN_ERROR_UNSUPPORTED;
   else
-    status = run_plan (stream, plan, y, x, w, bias.data);
+    status = run_plan (stream, &product, bias.data);
   pthread_mutex_unlock (&blas->lock);
   return status;
 }

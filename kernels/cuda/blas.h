@@ -1,6 +1,10 @@
 /* kernels/cuda/blas.h - products of cuBLASLt, which is opened at run time.  Plain C.
  *
- * Any thread may call; a product takes a lock while it is enqueued. */
+ * Which of the library's algorithms a product takes is settled when its shape is first met: by the
+ * file of earlier runs (kernels/cuda/cache.h), else by timing some of them on the stream, else,
+ * during a capture, when adding to y and for small products, by the library's own rule.
+ *
+ * Any thread may call; a product takes a lock while it is enqueued or timed. */
 #pragma once
 
 #include "kernels/cuda/stream.h"
@@ -9,8 +13,8 @@
 extern "C" {
 #endif
 
-/* NULL, and a sentence in reason, when the library is missing or too old. */
-struct krn_blas *krn_blas_open (char *reason, size_t size);
+/* NULL, and a sentence in reason, when the library is missing or too old.  gpu: its name. */
+struct krn_blas *krn_blas_open (const char *gpu, char *reason, size_t size);
 void krn_blas_free (struct krn_blas *blas); /* NULL allowed */
 
 /* y = x w^T + bias (+ y), all bf16, shapes checked by the caller; bias may be absent.

@@ -7,31 +7,75 @@
 
 typedef __nv_bfloat16 bf16;
 
-/* Neighbours in a row, one 16-byte access in bf16. */
+/* Neighbours in a row. */
 struct eight {
   float v[8];
 };
 
+/* Two floats as bf16, a in the low half. */
+static inline __device__ unsigned
+pack2 (float a, float b)
+{
+  const __nv_bfloat162 pair = __floats2bfloat162_rn (a, b);
+
+  return *(const unsigned *) &pair;
+}
+
+static inline __device__ eight
+unpack8 (const uint4 &raw)
+{
+  const unsigned words[4] = { raw.x, raw.y, raw.z, raw.w };
+  eight e;
+
+#pragma unroll
+  for (int i = 0; i < 4; i++) {
+    e.v[2 * i] = __uint_as_float (words[i] << 16);
+    e.v[2 * i + 1] = __uint_as_float (words[i] & 0xffff0000u);
+  }
+  return e;
+}
+
+static inline __device__ uint4
+pack8 (const eight &e)
+{
+  return make_uint4 (pack2 (e.v[0], e.v[1]), pack2 (e.v[2], e.v[3]), pack2 (e.v[4], e.v[5]),
+                     pack2 (e.v[6], e.v[7]));
+}
+
+/* Eight bf16 as they lie in memory, in one access where the row allows it; zeros beyond n. */
+static inline __device__ uint4
+load_raw8 (const bf16 *p, size_t n, bool aligned)
+{
+  unsigned words[4] = {};
+
+  if (aligned && n >= 8)
+    return *(const uint4 *) p;
+#pragma unroll
+  for (int i = 0; i < 8; i++)
+    if (i < n)
+      words[i / 2] |= (unsigned) __bfloat16_as_ushort (p[i]) << i % 2 * 16;
+  return make_uint4 (words[0], words[1], words[2], words[3]);
+}
+
+static inline __device__ void
+store_raw8 (bf16 *p, const uint4 &raw, size_t n, bool aligned)
+{
+  const unsigned words[4] = { raw.x, raw.y, raw.z, raw.w };
+
+  if (aligned && n >= 8) {
+    *(uint4 *) p = raw;
+    return;
+  }
+#pragma unroll
+  for (int i = 0; i < 8; i++)
+    if (i < n)
+      p[i] = __ushort_as_bfloat16 ((unsigned short) (words[i / 2] >> i % 2 * 16));
+}
+
 static inline __device__ eight
 load8 (const bf16 *p, size_t n, bool aligned)
 {
-  eight e;
-
-  if (aligned && n >= 8) {
-    const uint4 raw = *(const uint4 *) p;
-    const unsigned words[4] = { raw.x, raw.y, raw.z, raw.w };
-
-#pragma unroll
-    for (int i = 0; i < 4; i++) {
-      e.v[2 * i] = __uint_as_float (words[i] << 16);
-      e.v[2 * i + 1] = __uint_as_float (words[i] & 0xffff0000u);
-    }
-  } else {
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-      e.v[i] = i < n ? __bfloat162float (p[i]) : 0.f;
-  }
-  return e;
+  return unpack8 (load_raw8 (p, n, aligned));
 }
 
 static inline __device__ eight
@@ -51,27 +95,10 @@ load8 (const float *p, size_t n, bool aligned)
   return e;
 }
 
-/* Two floats as bf16, a in the low half. */
-static inline __device__ unsigned
-pack2 (float a, float b)
-{
-  const __nv_bfloat162 pair = __floats2bfloat162_rn (a, b);
-
-  return *(const unsigned *) &pair;
-}
-
 static inline __device__ void
 store8 (bf16 *p, const eight &e, size_t n, bool aligned)
 {
-  if (aligned && n >= 8) {
-    *(uint4 *) p = make_uint4 (pack2 (e.v[0], e.v[1]), pack2 (e.v[2], e.v[3]),
-                               pack2 (e.v[4], e.v[5]), pack2 (e.v[6], e.v[7]));
-  } else {
-#pragma unroll
-    for (int i = 0; i < 8; i++)
-      if (i < n)
-        p[i] = __float2bfloat16_rn (e.v[i]);
-  }
+  store_raw8 (p, pack8 (e), n, aligned);
 }
 
 static inline __device__ void
@@ -88,17 +115,12 @@ store8 (float *p, const eight &e, size_t n, bool aligned)
   }
 }
 
-/* The value that a float has once it was stored as bf16. */
-static inline __device__ float
-rounded (float x)
-{
-  return __bfloat162float (__float2bfloat16_rn (x));
-}
-
+/* The hardware's exponential and quotient, right to about 2^-21: the exact ones would take longer
+ * than the memory does.  A quotient by what is too large for them is 0, as it should be. */
 static inline __device__ float
 silu (float x)
 {
-  return x / (1.f + expf (-x));
+  return __fdividef (x, 1.f + __expf (-x));
 }
 
 /* Every lane gets the sum; the order is fixed, so that runs are bit-equal. */

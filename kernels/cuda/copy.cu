@@ -47,7 +47,7 @@ convert (To *to, const From *from, size_t rows, size_t cols, size_t to_stride, s
   const size_t step = (size_t) gridDim.x * blockDim.x;
 
   for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < rows * cols; i += step) {
-    const size_t row = i / cols, col = i % cols;
+    const size_t row = rows == 1 ? 0 : i / cols, col = i - row * cols; /* quotients are slow */
 
     from_float (to + row * to_stride + col, to_float (from[row * from_stride + col]));
   }
@@ -61,7 +61,7 @@ copy_elements (T *to, const T *from, size_t rows, size_t cols, size_t to_stride,
   const size_t step = (size_t) gridDim.x * blockDim.x;
 
   for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < rows * cols; i += step) {
-    const size_t row = i / cols, col = i % cols;
+    const size_t row = rows == 1 ? 0 : i / cols, col = i - row * cols; /* quotients are slow */
 
     to[row * to_stride + col] = from[row * from_stride + col];
   }
@@ -217,5 +217,10 @@ krn_cuda_copy (krn_stream *stream, krn_tensor dst, krn_tensor src)
   all.cols = (size_t) dst.dim[3];
   all.to_stride = krn_rows (dst) == 1 ? 0 : (size_t) dst.stride;
   all.from_stride = krn_rows (src) == 1 ? 0 : (size_t) src.stride;
+  if (krn_is_packed (dst) && krn_is_packed (src) && krn_rows (src) == krn_rows (dst)) {
+    all.cols *= all.rows;
+    all.rows = 1;
+    all.to_stride = all.from_stride = 0;
+  }
   return launch (&all, stream->handle);
 }

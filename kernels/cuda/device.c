@@ -319,8 +319,9 @@ cuda_close (struct krn_device *device)
 /* The first GPU, which CUDA_VISIBLE_DEVICES can choose: a thread that was told nothing uses it, so
  * that no operation has to say which. */
 static krn_status
-find_gpu (struct krn_device *table, char *reason, size_t size)
+find_gpu (struct krn_cuda_device *self, char *reason, size_t size)
 {
+  struct krn_device *table = &self->table;
   struct cudaDeviceProp gpu;
   int driver = 0, runtime = 0, n = 0;
   cudaError_t error;
@@ -365,6 +366,7 @@ find_gpu (struct krn_device *table, char *reason, size_t size)
     return status;
   }
   snprintf (table->name, sizeof table->name, "%.127s", gpu.name);
+  self->processors = gpu.multiProcessorCount;
   return KRN_OK;
 }
 
@@ -429,9 +431,9 @@ krn_cuda_open (struct krn_device **device, char *reason, size_t size)
     return KRN_ERROR_MEMORY;
   }
   self->table = cuda_table;
-  status = find_gpu (&self->table, reason, size);
+  status = find_gpu (self, reason, size);
   if (status == KRN_OK) {
-    self->blas = krn_blas_open (reason, size);
+    self->blas = krn_blas_open (self->table.name, reason, size);
     status = self->blas ? KRN_OK : KRN_ERROR_UNSUPPORTED;
     self->cudnn = self->blas ? krn_cudnn_open (self->table.name) : NULL;
   }

@@ -1,17 +1,42 @@
 /* kernels/cuda/elementwise.cu - SiLU, SiLU times a value, and rows of a table. */
 #include "kernels/cuda/common.cuh"
 
-enum { THREADS = 256 };
+enum { THREADS = 256, MOST_ROWS = 65535 /* of a grid's second size */ };
 
-/* Eight neighbours of a row a thread. */
+/* A thread takes eight neighbours, and the same of every gridDim.y-th row. */
+static __device__ size_t
+first_column (void)
+{
+  return 8 * (blockIdx.x * (size_t) blockDim.x + threadIdx.x);
+}
+
+static unsigned
+threads_for (size_t n)
+{
+  const size_t chunks = (n + 7) / 8;
+
+  return chunks < THREADS ? (unsigned) ((chunks + 31) / 32 * 32) : THREADS;
+}
+
+/* Rows of up to 2^41 elements. */
+static dim3
+grid_for (size_t rows, size_t n)
+{
+  const size_t wide = 8 * (size_t) threads_for (n);
+
+  return dim3 ((unsigned) ((n + wide - 1) / wide),
+               (unsigned) (rows < MOST_ROWS ? rows : MOST_ROWS));
+}
+
 template <class T>
 static __global__ void
 silu_rows (T *y, const T *x, size_t rows, size_t n, size_t y_stride, size_t x_stride, bool aligned)
 {
-  const size_t chunks = (n + 7) / 8, step = (size_t) gridDim.x * blockDim.x;
+  const size_t col = first_column ();
 
-  for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < rows * chunks; i += step) {
-    const size_t row = i / chunks, col = i % chunks * 8;
+  if (col >= n)
+    return;
+  for (size_t row = blockIdx.y; row < rows; row += gridDim.y) {
     eight e = load8 (x + row * x_stride + col, n - col, aligned);
 
 #pragma unroll
@@ -32,11 +57,11 @@ krn_cuda_silu (krn_stream *stream, krn_tensor y, krn_tensor x)
     return KRN_ERROR_SHAPE;
 
   if (y.dtype == KRN_F32)
-    silu_rows<<<krn_blocks (rows * ((n + 7) / 8), THREADS), THREADS, 0, stream->handle>>> (
+    silu_rows<<<grid_for (rows, n), threads_for (n), 0, stream->handle>>> (
         (float *) y.data, (const float *) x.data, rows, n, (size_t) y.stride, (size_t) x.stride,
         aligned);
   else
-    silu_rows<<<krn_blocks (rows * ((n + 7) / 8), THREADS), THREADS, 0, stream->handle>>> (
+    silu_rows<<<grid_for (rows, n), threads_for (n), 0, stream->handle>>> (
         (bf16 *) y.data, (const bf16 *) x.data, rows, n, (size_t) y.stride, (size_t) x.stride,
         aligned);
   return krn_cuda_launched ();
@@ -46,10 +71,11 @@ static __global__ void
 silu_gate_rows (bf16 *y, const bf16 *x, size_t rows, size_t n, size_t y_stride, size_t x_stride,
                 bool aligned)
 {
-  const size_t chunks = (n + 7) / 8, step = (size_t) gridDim.x * blockDim.x;
+  const size_t col = first_column ();
 
-  for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < rows * chunks; i += step) {
-    const size_t row = i / chunks, col = i % chunks * 8;
+  if (col >= n)
+    return;
+  for (size_t row = blockIdx.y; row < rows; row += gridDim.y) {
     const bf16 *from = x + row * x_stride + col;
     eight e = load8 (from, n - col, aligned);
     const eight value = load8 (from + n, n - col, aligned);
@@ -71,7 +97,7 @@ krn_cuda_silu_gate (krn_stream *stream, krn_tensor y, krn_tensor x)
   if (!krn_is_tensor (y, KRN_BF16) || !krn_is_matrix (x, KRN_BF16, krn_rows (y), 2 * y.dim[3]))
     return KRN_ERROR_SHAPE;
 
-  silu_gate_rows<<<krn_blocks (rows * ((n + 7) / 8), THREADS), THREADS, 0, stream->handle>>> (
+  silu_gate_rows<<<grid_for (rows, n), threads_for (n), 0, stream->handle>>> (
       (bf16 *) y.data, (const bf16 *) x.data, rows, n, (size_t) y.stride, (size_t) x.stride,
       aligned);
   return krn_cuda_launched ();
@@ -82,10 +108,11 @@ static __global__ void
 table_rows (bf16 *y, const int32_t *ids, const bf16 *table, size_t rows, size_t n, size_t y_stride,
             size_t table_stride, size_t vocabulary, bool aligned)
 {
-  const size_t chunks = (n + 7) / 8, step = (size_t) gridDim.x * blockDim.x;
+  const size_t col = first_column ();
 
-  for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < rows * chunks; i += step) {
-    const size_t row = i / chunks, col = i % chunks * 8;
+  if (col >= n)
+    return;
+  for (size_t row = blockIdx.y; row < rows; row += gridDim.y) {
     const int32_t id = ids[row];
     eight e = {};
 
@@ -106,7 +133,7 @@ krn_cuda_embedding (krn_stream *stream, krn_tensor y, krn_tensor ids, krn_tensor
       table.dim[3] != y.dim[3])
     return KRN_ERROR_SHAPE;
 
-  table_rows<<<krn_blocks (rows * ((n + 7) / 8), THREADS), THREADS, 0, stream->handle>>> (
+  table_rows<<<grid_for (rows, n), threads_for (n), 0, stream->handle>>> (
       (bf16 *) y.data, (const int32_t *) ids.data, (const bf16 *) table.data, rows, n,
       (size_t) y.stride, (size_t) table.stride, (size_t) krn_rows (table), aligned);
   return krn_cuda_launched ();

@@ -1,23 +1,27 @@
 /* kernels/cuda/group_norm.cu - GroupNorm over [h, w, c] and SiLU, in three kernels.
  *
  * First each block sums a part of the pixels for every channel, then a block for each group adds
- * the parts up, then all is written.  The parts depend on the shape only and nothing is added
+ * the parts up, then all is written, the last pixels first: of what was read last the cache still
+ * has some.  The parts depend on the shape only and nothing is added
  * atomically, so that runs are bit-equal.  Sums are relative to the group's first element, so that
  * a mean far from 0 does not cancel the variance; in f32 within a thread, in f64 across parts. */
 #include "kernels/cuda/common.cuh"
 
 enum {
   THREADS = 256,
-  PARTS = 1024,      /* at most, of an image's pixels */
+  FINISHERS = 512,   /* threads that add up a group */
+  PARTS = 2048,      /* at most, of an image's pixels */
   SUMS = 1 << 19,    /* at most, parts times channels: 4 MiB of scratch */
   PART_ROWS = 8,     /* pixels of a part at least */
+  PASS = 4,          /* pixels of a thread whose reads are on their way at once */
+  TILE = 2 * PASS,   /* pixels that a thread writes */
   CHANNELS = 1 << 13 /* at most */
 };
 
 /* Scratch of the stream. */
 struct scratch {
   float2 sums[SUMS];         /* [parts, channels]: sum, sum of squares */
-  float2 channels[CHANNELS]; /* mean, factor */
+  float2 channels[CHANNELS]; /* y = x * channel.x + channel.y */
 };
 static_assert (sizeof (struct scratch) <= KRN_CUDA_SCRATCH, "GroupNorm needs more scratch");
 
@@ -55,6 +59,7 @@ sum_parts (struct image g)
       origin[k] = k < left ? __bfloat162float (g.x[(col + k) / g.size * g.size]) : 0.f;
 
     if (t < wide * deep && left > 0)
+#pragma unroll PASS
       for (size_t row = first + t / wide; row < end; row += deep) {
         const eight e = load8 (g.x + row * g.x_stride + col, left, g.aligned);
 
@@ -109,33 +114,70 @@ finish_groups (struct image g)
   variance = variance < 0. ? 0. : variance; /* a NaN stays one */
   factor = 1. / sqrt (variance + (double) g.eps);
   mean += (double) __bfloat162float (g.x[first]);
-  for (size_t i = first + threadIdx.x; i < first + g.size; i += blockDim.x)
+  for (size_t i = first + threadIdx.x; i < first + g.size; i += blockDim.x) {
+    const double by = factor * (double) __bfloat162float (g.w[i]);
+
     g.scratch->channels[i] =
-        make_float2 ((float) mean, (float) (factor * (double) __bfloat162float (g.w[i])));
+        make_float2 ((float) by, (float) ((double) __bfloat162float (g.b[i]) - mean * by));
+  }
+}
+
+/* PASS pixels of a thread, deep apart from row on, those below end. */
+static __device__ void
+apply_pass (const struct image &g, const float2 by[8], size_t col, size_t row, size_t end,
+            unsigned deep)
+{
+  const size_t left = g.c - col;
+  uint4 raw[PASS];
+
+#pragma unroll
+  for (int i = 0; i < PASS; i++)
+    if (row + i * deep < end)
+      raw[i] = load_raw8 (g.x + (row + i * deep) * g.x_stride + col, left, g.aligned);
+#pragma unroll
+  for (int i = 0; i < PASS; i++)
+    if (row + i * deep < end) {
+      eight e = unpack8 (raw[i]);
+
+#pragma unroll
+      for (int k = 0; k < 8; k++) {
+        e.v[k] = e.v[k] * by[k].x + by[k].y;
+        if (g.silu)
+          e.v[k] = silu (e.v[k]);
+      }
+      store8 (g.y + (row + i * deep) * g.y_stride + col, e, left, g.aligned);
+    }
 }
 
 static __global__ void
 apply (struct image g)
 {
-  const size_t chunks = (g.c + 7) / 8, step = (size_t) gridDim.x * blockDim.x;
+  const unsigned chunks = (unsigned) ((g.c + 7) / 8);
+  const unsigned wide = chunks < THREADS ? chunks : THREADS, deep = THREADS / wide;
+  const size_t first = (size_t) (gridDim.x - 1 - blockIdx.x) * (TILE * deep);
+  const size_t end = first + TILE * deep < g.pixels ? first + TILE * deep : g.pixels;
 
-  for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < g.pixels * chunks;
-       i += step) {
-    const size_t row = i / chunks, col = i % chunks * 8, left = g.c - col;
-    eight e = load8 (g.x + row * g.x_stride + col, left, g.aligned);
-    const eight b = load8 (g.b + col, left, g.aligned);
+  if (threadIdx.x >= wide * deep)
+    return;
+  for (size_t col = threadIdx.x % wide * 8; col < g.c; col += wide * 8) {
+    float2 by[8];
 
 #pragma unroll
     for (int k = 0; k < 8; k++)
-      if (k < left) {
-        const float2 s = g.scratch->channels[col + k];
-
-        e.v[k] = (e.v[k] - s.x) * s.y + b.v[k];
-        if (g.silu)
-          e.v[k] = silu (e.v[k]);
-      }
-    store8 (g.y + row * g.y_stride + col, e, left, g.aligned);
+      by[k] = col + k < g.c ? g.scratch->channels[col + k] : make_float2 (0.f, 0.f);
+    for (size_t row = first + threadIdx.x / wide; row < end; row += PASS * deep)
+      apply_pass (g, by, col, row, end, deep);
   }
+}
+
+/* Blocks of apply, as it counts them. */
+static size_t
+count_tiles (size_t pixels, size_t c)
+{
+  const size_t chunks = (c + 7) / 8, wide = chunks < THREADS ? chunks : THREADS;
+  const size_t tile = TILE * (THREADS / wide);
+
+  return (pixels + tile - 1) / tile;
 }
 
 static unsigned
@@ -159,7 +201,7 @@ krn_cuda_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor 
       groups <= 0 || c % groups != 0 || !krn_is_vector (w, KRN_BF16, c) ||
       !krn_is_vector (b, KRN_BF16, c))
     return KRN_ERROR_SHAPE;
-  if (c > CHANNELS)
+  if (c > CHANNELS || x.dim[1] * x.dim[2] > INT32_MAX)
     return KRN_ERROR_UNSUPPORTED;
 
   g.w = (const bf16 *) w.data;
@@ -173,13 +215,13 @@ krn_cuda_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor 
   g.parts = count_parts (g.pixels, g.c);
   g.eps = eps;
   g.silu = silu;
-  g.aligned = krn_is_aligned (x) && krn_is_aligned (y) && krn_is_aligned (b);
+  g.aligned = krn_is_aligned (x) && krn_is_aligned (y);
   for (int64_t n = 0; n < x.dim[0]; n++) {
     g.x = (const bf16 *) x.data + (size_t) n * g.pixels * g.x_stride;
     g.y = (bf16 *) y.data + (size_t) n * g.pixels * g.y_stride;
     sum_parts<<<g.parts, THREADS, 0, stream->handle>>> (g);
-    finish_groups<<<(unsigned) groups, THREADS, 0, stream->handle>>> (g);
-    apply<<<krn_blocks (g.pixels * ((g.c + 7) / 8), THREADS), THREADS, 0, stream->handle>>> (g);
+    finish_groups<<<(unsigned) groups, FINISHERS, 0, stream->handle>>> (g);
+    apply<<<(unsigned) count_tiles (g.pixels, g.c), THREADS, 0, stream->handle>>> (g);
   }
   return krn_cuda_launched ();
 }

@@ -12,14 +12,13 @@ static __global__ void
 make_tokens (bf16 *tokens, const float *latent, struct latent_shape shape, size_t token_stride,
              size_t latent_stride)
 {
-  const size_t step = (size_t) gridDim.x * blockDim.x;
+  const unsigned step = gridDim.x * blockDim.x;
 
-  for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < latent_count (shape);
-       i += step) {
+  for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < latent_count (shape); i += step) {
     const struct latent_place at = latent_place_at (shape, i);
 
-    tokens[at.token * token_stride + at.part] =
-        __float2bfloat16_rn (latent[at.line * latent_stride + at.col]);
+    tokens[(size_t) at.token * token_stride + at.part] =
+        __float2bfloat16_rn (latent[(size_t) at.line * latent_stride + at.col]);
   }
 }
 
@@ -30,6 +29,8 @@ krn_cuda_patchify (krn_stream *stream, krn_tensor tokens, krn_tensor latent, int
 
   if (!krn_is_patched (tokens, latent, patch))
     return KRN_ERROR_SHAPE;
+  if (krn_count (latent) > KRN_MOST_OF_LATENT)
+    return KRN_ERROR_UNSUPPORTED;
 
   shape = latent_shape_of (latent, patch);
   make_tokens<<<krn_blocks (latent_count (shape), THREADS), THREADS, 0, stream->handle>>> (
@@ -55,7 +56,7 @@ struct step {
 
 /* The guided prediction, before its norm is capped. */
 static __device__ float
-guided (const struct step &s, float cfg, size_t token, size_t part)
+guided (const struct step &s, float cfg, size_t token, unsigned part)
 {
   const float pos = __bfloat162float (s.pos[token * s.pos_stride + part]);
   float neg;
@@ -70,16 +71,16 @@ guided (const struct step &s, float cfg, size_t token, size_t part)
 static __global__ void
 add_norms (struct step s)
 {
-  const size_t step = (size_t) gridDim.x * blockDim.x;
+  const unsigned step = gridDim.x * blockDim.x;
   const float cfg = s.coefs->cfg;
   double pos_sum = 0., out_sum = 0.;
 
   if (!(s.coefs->norm_cap > 0.f))
     return;
-  for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < latent_count (s.shape);
-       i += step) {
+  for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < latent_count (s.shape); i += step) {
     const struct latent_place at = latent_place_at (s.shape, i);
-    const double pos = (double) __bfloat162float (s.pos[at.token * s.pos_stride + at.part]);
+    const double pos =
+        (double) __bfloat162float (s.pos[(size_t) at.token * s.pos_stride + at.part]);
     const double out = (double) guided (s, cfg, at.token, at.part);
 
     pos_sum += pos * pos;
@@ -108,18 +109,17 @@ cap_factor (const struct step &s, float norm_cap)
 static __device__ float *
 element (const struct lines &lines, const struct latent_place &at)
 {
-  return lines.data + at.line * lines.stride + at.col;
+  return lines.data + (size_t) at.line * lines.stride + at.col;
 }
 
 static __global__ void
 sampler_step (struct step s)
 {
-  const size_t step = (size_t) gridDim.x * blockDim.x;
+  const unsigned step = gridDim.x * blockDim.x;
   const struct krn_step_coefs k = *s.coefs;
   const float factor = cap_factor (s, k.norm_cap);
 
-  for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < latent_count (s.shape);
-       i += step) {
+  for (unsigned i = blockIdx.x * blockDim.x + threadIdx.x; i < latent_count (s.shape); i += step) {
     const struct latent_place at = latent_place_at (s.shape, i);
     const float out = factor * guided (s, k.cfg, at.token, at.part);
     const float x = *element (s.x, at), denoised = k.d_x * x + k.d_out * out;
@@ -166,6 +166,8 @@ krn_cuda_sampler_step (krn_stream *stream, const struct krn_sampler_step *args)
       !may_be_latent (args->noise, args->x) || !args->denoised.data ||
       !may_be_latent (args->denoised, args->x))
     return KRN_ERROR_SHAPE;
+  if (krn_count (args->x) > KRN_MOST_OF_LATENT)
+    return KRN_ERROR_UNSUPPORTED;
 
   s.pos = (const bf16 *) args->pos.data;
   s.neg = (const bf16 *) args->neg.data;

@@ -6,10 +6,12 @@
 /* A latent [channels, height, width], whose lines lie stride floats apart, and the tokens that its
  * patches make, each (ph, pw, c). */
 struct latent_shape {
-  size_t c, h, w, patch;
+  unsigned c, h, w, patch;
 };
 
-static inline __host__ __device__ size_t
+enum { KRN_MOST_OF_LATENT = 1 << 30 }; /* elements: 32-bit quotients are several times as fast */
+
+static inline __host__ __device__ unsigned
 latent_count (const struct latent_shape &s)
 {
   return s.c * s.h * s.w;
@@ -17,15 +19,15 @@ latent_count (const struct latent_shape &s)
 
 /* An element: i counts along the latent's lines. */
 struct latent_place {
-  size_t line, col;   /* in the latent */
-  size_t token, part; /* in the tokens */
+  unsigned line, col;   /* in the latent */
+  unsigned token, part; /* in the tokens */
 };
 
 static inline __device__ struct latent_place
-latent_place_at (const struct latent_shape &s, size_t i)
+latent_place_at (const struct latent_shape &s, unsigned i)
 {
   struct latent_place p;
-  size_t channel, y;
+  unsigned channel, y;
 
   p.line = i / s.w;
   p.col = i % s.w;
@@ -39,7 +41,8 @@ latent_place_at (const struct latent_shape &s, size_t i)
 static inline struct latent_shape
 latent_shape_of (krn_tensor latent, int patch)
 {
-  return { (size_t) latent.dim[1], (size_t) latent.dim[2], (size_t) latent.dim[3], (size_t) patch };
+  return { (unsigned) latent.dim[1], (unsigned) latent.dim[2], (unsigned) latent.dim[3],
+           (unsigned) patch };
 }
 
 static inline bool

@@ -1,69 +1,263 @@
-/* kernels/cuda/norm.cu - norms over rows: one block a row, a row a few kilobytes that the second
- * reading finds in the cache.  Sums in f32. */
+/* kernels/cuda/norm.cu - norms over rows.
+ *
+ * A block takes a row after the other and a thread the same columns of each.  So a row stays in
+ * registers from its sum to its result, the next one is on its way meanwhile, and what every row is
+ * multiplied by is worked out once.  Sums in f32. */
 #include "kernels/cuda/common.cuh"
 
-/* A block's threads for rows of n: eight elements each, up to 256. */
-static unsigned
-row_threads (int64_t n)
-{
-  const int64_t warps = (n + 255) / 256;
+enum {
+  FEW = 256,   /* threads of a block, for rows of up to two chunks a thread */
+  MANY = 512,  /* for longer ones, of four */
+  RESIDENT = 3 /* blocks of a multiprocessor, by their registers */
+};
 
-  return 32 * (unsigned) (warps < 8 ? warps : 8);
+/* What a thread has of a row: chunks of eight columns. */
+template <int N> struct raw_row {
+  uint4 at[N];
+};
+
+template <int N> struct float_row {
+  eight at[N];
+};
+
+static __device__ size_t
+column (int chunk)
+{
+  return 8 * (threadIdx.x + (size_t) chunk * blockDim.x);
 }
 
-/* A block takes row blockIdx.x; rows beyond a grid's size are refused. */
-static bool
-rows_fit (int64_t rows)
+/* Zeros beyond the row. */
+template <int N>
+static __device__ void
+load_row (raw_row<N> *to, const bf16 *row, size_t n, bool aligned)
 {
-  return rows <= INT32_MAX;
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    const size_t col = column (i);
+
+    to->at[i] = col < n ? load_raw8 (row + col, n - col, aligned) : make_uint4 (0u, 0u, 0u, 0u);
+  }
 }
 
+template <int N>
+static __device__ void
+store_row (bf16 *row, const raw_row<N> &from, size_t n, bool aligned)
+{
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    const size_t col = column (i);
+
+    if (col < n)
+      store_raw8 (row + col, from.at[i], n - col, aligned);
+  }
+}
+
+/* 1 where weight is NULL. */
+template <int N>
+static __device__ void
+load_weight (float_row<N> *to, const bf16 *weight, size_t n, bool aligned)
+{
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    const size_t col = column (i);
+
+    to->at[i] = { { 1.f, 1.f, 1.f, 1.f, 1.f, 1.f, 1.f, 1.f } };
+    if (weight && col < n)
+      to->at[i] = load8 (weight + col, n - col, aligned);
+  }
+}
+
+/* Times 1 + scale; scale may be NULL. */
+template <int N>
+static __device__ void
+multiply_scale (float_row<N> *to, const float *scale, size_t n, bool aligned)
+{
+  if (!scale)
+    return;
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    const size_t col = column (i);
+    const eight s = col < n ? load8 (scale + col, n - col, aligned) : eight{};
+
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+      to->at[i].v[k] *= 1.f + s.v[k];
+  }
+}
+
+/* Times tanh (gate); gate may be NULL. */
+template <int N>
+static __device__ void
+multiply_gate (float_row<N> *to, const float *gate, size_t n, bool aligned)
+{
+  if (!gate)
+    return;
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    const size_t col = column (i);
+    const eight g = col < n ? load8 (gate + col, n - col, aligned) : eight{};
+
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+      to->at[i].v[k] *= tanhf (g.v[k]);
+  }
+}
+
+/* Of the thread's part. */
+template <int N>
 static __device__ float
-sum_of_squares (const bf16 *x, size_t n, float mean, bool aligned)
+sum_of_squares (const raw_row<N> &x)
 {
   float sum = 0.f;
 
-  for (size_t i = 8 * threadIdx.x; i < n; i += 8 * blockDim.x) {
-    const eight e = load8 (x + i, n - i, aligned);
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    const eight e = unpack8 (x.at[i]);
 
 #pragma unroll
     for (int k = 0; k < 8; k++)
-      sum += i + k < n ? (e.v[k] - mean) * (e.v[k] - mean) : 0.f;
+      sum += e.v[k] * e.v[k];
   }
-  return block_sum (sum);
+  return sum;
 }
 
-/* y = x * factor * w * (1 + scale); each thread reads what it writes, so y may be x. */
-static __device__ void
-scale_row (bf16 *y, const bf16 *x, const bf16 *w, const float *scale, size_t n, float factor,
-           bool aligned)
+/* x * factor * by */
+template <int N>
+static __device__ raw_row<N>
+scaled (const raw_row<N> &x, float factor, const float_row<N> &by)
 {
-  for (size_t i = 8 * threadIdx.x; i < n; i += 8 * blockDim.x) {
-    eight e = load8 (x + i, n - i, aligned);
-    const eight by = load8 (w + i, n - i, aligned);
+  raw_row<N> y;
+
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    eight e = unpack8 (x.at[i]);
 
 #pragma unroll
     for (int k = 0; k < 8; k++)
-      e.v[k] *= factor * by.v[k];
-    if (scale) {
-      const eight s = load8 (scale + i, n - i, aligned);
+      e.v[k] *= factor * by.at[i].v[k];
+    y.at[i] = pack8 (e);
+  }
+  return y;
+}
+
+/* What rms_norm and layer_norm take; absent pointers are NULL. */
+struct norm {
+  bf16 *y;
+  const bf16 *x, *w;
+  const float *scale;
+  size_t rows, n, y_stride, x_stride;
+  float eps;
+  bool aligned;
+};
+
+template <int N>
+static __global__ void
+__launch_bounds__ (N > 2 ? MANY : FEW, N > 2 ? 1 : RESIDENT) rms_norm_rows (struct norm r)
+{
+  float_row<N> by;
+  raw_row<N> x;
+
+  load_row (&x, r.x + blockIdx.x * r.x_stride, r.n, r.aligned);
+  load_weight (&by, r.w, r.n, r.aligned);
+  multiply_scale (&by, r.scale, r.n, r.aligned);
+  for (size_t row = blockIdx.x; row < r.rows; row += gridDim.x) {
+    raw_row<N> next = x;
+    float factor;
+
+    if (row + gridDim.x < r.rows)
+      load_row (&next, r.x + (row + gridDim.x) * r.x_stride, r.n, r.aligned);
+    factor = rsqrtf (block_sum (sum_of_squares (x)) / (float) r.n + r.eps);
+    store_row (r.y + row * r.y_stride, scaled (x, factor, by), r.n, r.aligned);
+    x = next;
+  }
+}
+
+/* Of the thread's part, (x - mean)^2, but for what lies beyond the row. */
+template <int N>
+static __device__ float
+spread (const raw_row<N> &x, float mean, size_t n)
+{
+  float sum = 0.f;
+
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    const eight e = unpack8 (x.at[i]);
+
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+      sum += column (i) + k < n ? (e.v[k] - mean) * (e.v[k] - mean) : 0.f;
+  }
+  return sum;
+}
+
+template <int N>
+static __global__ void
+__launch_bounds__ (N > 2 ? MANY : FEW, N > 2 ? 1 : RESIDENT) layer_norm_rows (struct norm r)
+{
+  float_row<N> by;
+
+  load_weight (&by, (const bf16 *) NULL, r.n, r.aligned);
+  multiply_scale (&by, r.scale, r.n, r.aligned);
+  for (size_t row = blockIdx.x; row < r.rows; row += gridDim.x) {
+    float sum = 0.f, mean, factor;
+    raw_row<N> x;
+
+    load_row (&x, r.x + row * r.x_stride, r.n, r.aligned);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+      const eight e = unpack8 (x.at[i]);
 
 #pragma unroll
       for (int k = 0; k < 8; k++)
-        e.v[k] *= 1.f + s.v[k];
+        sum += e.v[k];
     }
-    store8 (y + i, e, n - i, aligned);
+    mean = block_sum (sum) / (float) r.n;
+    factor = rsqrtf (block_sum (spread (x, mean, r.n)) / (float) r.n + r.eps);
+#pragma unroll
+    for (int i = 0; i < N; i++) {
+      eight e = unpack8 (x.at[i]);
+
+#pragma unroll
+      for (int k = 0; k < 8; k++)
+        e.v[k] = (e.v[k] - mean) * factor * by.at[i].v[k];
+      x.at[i] = pack8 (e);
+    }
+    store_row (r.y + row * r.y_stride, x, r.n, r.aligned);
   }
 }
 
-static __global__ void
-rms_norm_rows (bf16 *y, const bf16 *x, const bf16 *w, const float *scale, size_t n, size_t y_stride,
-               size_t x_stride, float eps, bool aligned)
-{
-  const bf16 *from = x + blockIdx.x * x_stride;
-  const float mean = sum_of_squares (from, n, 0.f, aligned) / (float) n;
+/* Chunks of a thread, and the launch's sizes, for rows of n. */
+struct plan {
+  int chunks;
+  unsigned blocks, threads;
+};
 
-  scale_row (y + blockIdx.x * y_stride, from, w, scale, n, rsqrtf (mean + eps), aligned);
+/* false: the rows are longer than a block takes. */
+static bool
+plan_rows (struct plan *plan, const krn_stream *stream, int64_t rows, int64_t n)
+{
+  const int64_t chunks = (n + 7) / 8, most = (int64_t) RESIDENT * stream->device->processors;
+
+  plan->chunks = chunks <= FEW ? 1 : chunks <= 2 * FEW ? 2 : 4;
+  plan->blocks = (unsigned) (rows < most ? rows : most);
+  plan->threads = (unsigned) ((chunks + plan->chunks * 32 - 1) / (plan->chunks * 32) * 32);
+  return chunks <= 4 * MANY;
+}
+
+static krn_status
+launch_rms_norm (krn_stream *stream, const struct norm &r)
+{
+  struct plan plan;
+
+  if (!plan_rows (&plan, stream, (int64_t) r.rows, (int64_t) r.n))
+    return KRN_ERROR_UNSUPPORTED;
+  if (plan.chunks == 1)
+    rms_norm_rows<1><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  else if (plan.chunks == 2)
+    rms_norm_rows<2><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  else
+    rms_norm_rows<4><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  return krn_cuda_launched ();
 }
 
 krn_status
@@ -71,72 +265,62 @@ krn_cuda_rms_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w,
                    float eps)
 {
   const int64_t rows = krn_rows (y), n = y.dim[3];
-  const bool aligned =
-      krn_is_aligned (y) && krn_is_aligned (x) && krn_is_aligned (w) && krn_is_aligned (scale);
+  struct norm r = {};
 
   if (!krn_is_tensor (y, KRN_BF16) || !krn_is_matrix (x, KRN_BF16, rows, n) ||
       !krn_is_vector (w, KRN_BF16, n) || !krn_may_be_vector (scale, KRN_F32, n))
     return KRN_ERROR_SHAPE;
-  if (!rows_fit (rows))
-    return KRN_ERROR_UNSUPPORTED;
 
-  rms_norm_rows<<<(unsigned) rows, row_threads (n), 0, stream->handle>>> (
-      (bf16 *) y.data, (const bf16 *) x.data, (const bf16 *) w.data, (const float *) scale.data,
-      (size_t) n, (size_t) y.stride, (size_t) x.stride, eps, aligned);
-  return krn_cuda_launched ();
+  r.y = (bf16 *) y.data;
+  r.x = (const bf16 *) x.data;
+  r.w = (const bf16 *) w.data;
+  r.scale = (const float *) scale.data;
+  r.rows = (size_t) rows;
+  r.n = (size_t) n;
+  r.y_stride = (size_t) y.stride;
+  r.x_stride = (size_t) x.stride;
+  r.eps = eps;
+  r.aligned =
+      krn_is_aligned (y) && krn_is_aligned (x) && krn_is_aligned (w) && krn_is_aligned (scale);
+  return launch_rms_norm (stream, r);
 }
 
-static __global__ void
-layer_norm_rows (bf16 *y, const bf16 *x, const float *scale, size_t n, size_t y_stride,
-                 size_t x_stride, float eps, bool aligned)
+static krn_status
+launch_layer_norm (krn_stream *stream, const struct norm &r)
 {
-  const bf16 *from = x + blockIdx.x * x_stride;
-  bf16 *to = y + blockIdx.x * y_stride;
-  float sum = 0.f, mean, factor;
+  struct plan plan;
 
-  for (size_t i = 8 * threadIdx.x; i < n; i += 8 * blockDim.x) {
-    const eight e = load8 (from + i, n - i, aligned);
-
-#pragma unroll
-    for (int k = 0; k < 8; k++)
-      sum += e.v[k];
-  }
-  mean = block_sum (sum) / (float) n;
-  factor = rsqrtf (sum_of_squares (from, n, mean, aligned) / (float) n + eps);
-
-  for (size_t i = 8 * threadIdx.x; i < n; i += 8 * blockDim.x) {
-    eight e = load8 (from + i, n - i, aligned);
-
-#pragma unroll
-    for (int k = 0; k < 8; k++)
-      e.v[k] = (e.v[k] - mean) * factor;
-    if (scale) {
-      const eight s = load8 (scale + i, n - i, aligned);
-
-#pragma unroll
-      for (int k = 0; k < 8; k++)
-        e.v[k] *= 1.f + s.v[k];
-    }
-    store8 (to + i, e, n - i, aligned);
-  }
+  if (!plan_rows (&plan, stream, (int64_t) r.rows, (int64_t) r.n))
+    return KRN_ERROR_UNSUPPORTED;
+  if (plan.chunks == 1)
+    layer_norm_rows<1><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  else if (plan.chunks == 2)
+    layer_norm_rows<2><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  else
+    layer_norm_rows<4><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  return krn_cuda_launched ();
 }
 
 krn_status
 krn_cuda_layer_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor scale, float eps)
 {
   const int64_t rows = krn_rows (y), n = y.dim[3];
-  const bool aligned = krn_is_aligned (y) && krn_is_aligned (x) && krn_is_aligned (scale);
+  struct norm r = {};
 
   if (!krn_is_tensor (y, KRN_BF16) || !krn_is_matrix (x, KRN_BF16, rows, n) ||
       !krn_may_be_vector (scale, KRN_F32, n))
     return KRN_ERROR_SHAPE;
-  if (!rows_fit (rows))
-    return KRN_ERROR_UNSUPPORTED;
 
-  layer_norm_rows<<<(unsigned) rows, row_threads (n), 0, stream->handle>>> (
-      (bf16 *) y.data, (const bf16 *) x.data, (const float *) scale.data, (size_t) n,
-      (size_t) y.stride, (size_t) x.stride, eps, aligned);
-  return krn_cuda_launched ();
+  r.y = (bf16 *) y.data;
+  r.x = (const bf16 *) x.data;
+  r.scale = (const float *) scale.data;
+  r.rows = (size_t) rows;
+  r.n = (size_t) n;
+  r.y_stride = (size_t) y.stride;
+  r.x_stride = (size_t) x.stride;
+  r.eps = eps;
+  r.aligned = krn_is_aligned (y) && krn_is_aligned (x) && krn_is_aligned (scale);
+  return launch_layer_norm (stream, r);
 }
 
 /* Absent pointers are NULL. */
@@ -144,60 +328,78 @@ struct residual {
   bf16 *x, *y;
   const bf16 *h, *h_weight, *y_weight;
   const float *gate, *y_scale;
-  size_t n, x_stride, y_stride, h_stride;
+  size_t rows, n, x_stride, y_stride, h_stride;
   float eps;
   bool aligned;
 };
 
-/* Adds to x and gives the sum of squares of what x then holds: the norm is of the stored numbers,
- * as if it were an operation of its own. */
+/* x += h * factor * by, and the sum of squares of what x then holds, of the thread's part: the norm
+ * is of the stored numbers, as if it were an operation of its own. */
+template <int N>
 static __device__ float
-add_row (const struct residual &r, bf16 *x, const bf16 *h, float factor)
+add_row (raw_row<N> *x, const raw_row<N> &h, float factor, const float_row<N> &by)
 {
-  float sum = 0.f;
-
-  for (size_t i = 8 * threadIdx.x; i < r.n; i += 8 * blockDim.x) {
-    const size_t left = r.n - i;
-    eight e = load8 (x + i, left, r.aligned), add = load8 (h + i, left, r.aligned);
-
-    if (r.h_weight) {
-      const eight w = load8 (r.h_weight + i, left, r.aligned);
+#pragma unroll
+  for (int i = 0; i < N; i++) {
+    const eight add = unpack8 (h.at[i]);
+    eight e = unpack8 (x->at[i]);
 
 #pragma unroll
-      for (int k = 0; k < 8; k++)
-        add.v[k] *= factor * w.v[k];
-    }
-    if (r.gate) {
-      const eight g = load8 (r.gate + i, left, r.aligned);
-
-#pragma unroll
-      for (int k = 0; k < 8; k++)
-        add.v[k] *= tanhf (g.v[k]);
-    }
-#pragma unroll
-    for (int k = 0; k < 8; k++) {
-      e.v[k] = rounded (e.v[k] + add.v[k]);
-      sum += e.v[k] * e.v[k];
-    }
-    store8 (x + i, e, left, r.aligned);
+    for (int k = 0; k < 8; k++)
+      e.v[k] += add.v[k] * (factor * by.at[i].v[k]);
+    x->at[i] = pack8 (e);
   }
-  return sum;
+  return sum_of_squares (*x);
 }
 
+template <int N>
 static __global__ void
-residual_norm_rows (struct residual r)
+__launch_bounds__ (N > 2 ? MANY : FEW, N > 2 ? 1 : RESIDENT) residual_norm_rows (struct residual r)
 {
-  bf16 *x = r.x + blockIdx.x * r.x_stride;
-  const bf16 *h = r.h + blockIdx.x * r.h_stride;
-  float factor = 1.f, sum;
+  float_row<N> gate, by;
+  raw_row<N> x, h;
 
-  if (r.h_weight)
-    factor = rsqrtf (sum_of_squares (h, r.n, 0.f, r.aligned) / (float) r.n + r.eps);
-  sum = add_row (r, x, h, factor);
-  if (!r.y)
-    return;
-  factor = rsqrtf (block_sum (sum) / (float) r.n + r.eps);
-  scale_row (r.y + blockIdx.x * r.y_stride, x, r.y_weight, r.y_scale, r.n, factor, r.aligned);
+  load_row (&h, r.h + blockIdx.x * r.h_stride, r.n, r.aligned);
+  load_row (&x, r.x + blockIdx.x * r.x_stride, r.n, r.aligned);
+  load_weight (&gate, r.h_weight, r.n, r.aligned);
+  multiply_gate (&gate, r.gate, r.n, r.aligned);
+  load_weight (&by, r.y_weight, r.n, r.aligned);
+  multiply_scale (&by, r.y_scale, r.n, r.aligned);
+  for (size_t row = blockIdx.x; row < r.rows; row += gridDim.x) {
+    raw_row<N> next_x = x, next_h = h;
+    float factor = 1.f, sum;
+
+    if (row + gridDim.x < r.rows) {
+      load_row (&next_h, r.h + (row + gridDim.x) * r.h_stride, r.n, r.aligned);
+      load_row (&next_x, r.x + (row + gridDim.x) * r.x_stride, r.n, r.aligned);
+    }
+    if (r.h_weight)
+      factor = rsqrtf (block_sum (sum_of_squares (h)) / (float) r.n + r.eps);
+    sum = add_row (&x, h, factor, gate);
+    store_row (r.x + row * r.x_stride, x, r.n, r.aligned);
+    if (r.y) {
+      factor = rsqrtf (block_sum (sum) / (float) r.n + r.eps);
+      store_row (r.y + row * r.y_stride, scaled (x, factor, by), r.n, r.aligned);
+    }
+    x = next_x;
+    h = next_h;
+  }
+}
+
+static krn_status
+launch_residual_norm (krn_stream *stream, const struct residual &r)
+{
+  struct plan plan;
+
+  if (!plan_rows (&plan, stream, (int64_t) r.rows, (int64_t) r.n))
+    return KRN_ERROR_UNSUPPORTED;
+  if (plan.chunks == 1)
+    residual_norm_rows<1><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  else if (plan.chunks == 2)
+    residual_norm_rows<2><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  else
+    residual_norm_rows<4><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  return krn_cuda_launched ();
 }
 
 krn_status
@@ -214,13 +416,12 @@ krn_cuda_residual_norm (krn_stream *stream, const struct krn_residual_norm *args
                        !krn_is_vector (args->y_weight, KRN_BF16, n) ||
                        !krn_may_be_vector (args->y_scale, KRN_F32, n)))
     return KRN_ERROR_SHAPE;
-  if (!rows_fit (rows))
-    return KRN_ERROR_UNSUPPORTED;
 
   r.x = (bf16 *) args->x.data;
   r.h = (const bf16 *) args->h.data;
   r.h_weight = (const bf16 *) args->h_weight.data;
   r.gate = (const float *) args->gate.data;
+  r.rows = (size_t) rows;
   r.n = (size_t) n;
   r.x_stride = (size_t) args->x.stride;
   r.h_stride = (size_t) args->h.stride;
@@ -235,6 +436,5 @@ krn_cuda_residual_norm (krn_stream *stream, const struct krn_residual_norm *args
     r.aligned = r.aligned && krn_is_aligned (args->y) && krn_is_aligned (args->y_weight) &&
                 krn_is_aligned (args->y_scale);
   }
-  residual_norm_rows<<<(unsigned) rows, row_threads (n), 0, stream->handle>>> (r);
-  return krn_cuda_launched ();
+  return launch_residual_norm (stream, r);
 }

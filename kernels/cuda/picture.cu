@@ -82,16 +82,37 @@ to_byte (float x)
   return v > 0.f ? (uint8_t) rintf (v < 255.f ? v : 255.f) : 0;
 }
 
+/* Alpha 255; whole: pixels start where a 4-byte access may. */
+static __device__ void
+store_pixel (uint8_t *pixel, float r, float g, float b, bool whole)
+{
+  const uchar4 bytes = make_uchar4 (to_byte (r), to_byte (g), to_byte (b), 255);
+
+  if (whole) {
+    *(uchar4 *) pixel = bytes;
+    return;
+  }
+  pixel[0] = bytes.x;
+  pixel[1] = bytes.y;
+  pixel[2] = bytes.z;
+  pixel[3] = bytes.w;
+}
+
+static bool
+starts_whole (krn_tensor rgba)
+{
+  return (uintptr_t) rgba.data % 4 == 0 && rgba.stride % 4 == 0;
+}
+
 static __global__ void
 latent_to_bytes (uint8_t *rgba, const float *latent, const float *factors, struct planes planes,
-                 size_t rgba_stride, size_t factor_stride)
+                 size_t rgba_stride, size_t factor_stride, bool whole)
 {
   const size_t n = planes.h * planes.w, step = (size_t) gridDim.x * blockDim.x;
   const float *bias = factors + planes.c * factor_stride;
 
   for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
     float sum[3] = { bias[0], bias[1], bias[2] };
-    uint8_t *pixel = rgba + i * rgba_stride;
 
     for (size_t channel = 0; channel < planes.c; channel++) {
       const float value = latent[plane_at (planes, channel, i)];
@@ -100,10 +121,7 @@ latent_to_bytes (uint8_t *rgba, const float *latent, const float *factors, struc
       for (int k = 0; k < 3; k++)
         sum[k] += value * factors[channel * factor_stride + k];
     }
-#pragma unroll
-    for (int k = 0; k < 3; k++)
-      pixel[k] = to_byte (sum[k]);
-    pixel[3] = 255;
+    store_pixel (rgba + i * rgba_stride, sum[0], sum[1], sum[2], whole);
   }
 }
 
@@ -118,22 +136,21 @@ krn_cuda_latent_rgba (krn_stream *stream, krn_tensor rgba, krn_tensor latent, kr
 
   latent_to_bytes<<<krn_blocks ((size_t) (h * w), THREADS), THREADS, 0, stream->handle>>> (
       (uint8_t *) rgba.data, (const float *) latent.data, (const float *) factors.data,
-      planes_of (latent), (size_t) rgba.stride, (size_t) factors.stride);
+      planes_of (latent), (size_t) rgba.stride, (size_t) factors.stride, starts_whole (rgba));
   return krn_cuda_launched ();
 }
 
 static __global__ void
-pixels_to_bytes (uint8_t *rgba, const bf16 *x, size_t n, size_t rgba_stride, size_t x_stride)
+pixels_to_bytes (uint8_t *rgba, const bf16 *x, size_t n, size_t rgba_stride, size_t x_stride,
+                 bool whole)
 {
   const size_t step = (size_t) gridDim.x * blockDim.x;
 
   for (size_t i = (size_t) blockIdx.x * blockDim.x + threadIdx.x; i < n; i += step) {
-    uint8_t *pixel = rgba + i * rgba_stride;
+    const bf16 *from = x + i * x_stride;
 
-#pragma unroll
-    for (int k = 0; k < 3; k++)
-      pixel[k] = to_byte (__bfloat162float (x[i * x_stride + k]));
-    pixel[3] = 255;
+    store_pixel (rgba + i * rgba_stride, __bfloat162float (from[0]), __bfloat162float (from[1]),
+                 __bfloat162float (from[2]), whole);
   }
 }
 
@@ -146,6 +163,6 @@ krn_cuda_image_rgba (krn_stream *stream, krn_tensor rgba, krn_tensor x)
 
   pixels_to_bytes<<<krn_blocks ((size_t) krn_rows (x), THREADS), THREADS, 0, stream->handle>>> (
       (uint8_t *) rgba.data, (const bf16 *) x.data, (size_t) krn_rows (x), (size_t) rgba.stride,
-      (size_t) x.stride);
+      (size_t) x.stride, starts_whole (rgba));
   return krn_cuda_launched ();
 }

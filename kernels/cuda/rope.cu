@@ -1,6 +1,8 @@
-/* kernels/cuda/rope.cu - norm and rotation of queries and keys, one warp a head.
+/* kernels/cuda/rope.cu - norm and rotation of queries and keys.
  *
- * A lane owns whole pairs, so that both numbers of a pair are read before either is written. */
+ * Heads of 64, 128 and 256 that start on 16 bytes: a block takes a row, a lane eight numbers of a
+ * head and of several heads, so that the row's angles are read once.  Others: a warp takes a head,
+ * a lane whole pairs.  Both numbers of a pair are read before either is written. */
 #include "kernels/cuda/common.cuh"
 
 struct rotation {
@@ -11,7 +13,104 @@ struct rotation {
   unsigned heads, q_heads, pairs; /* heads: of queries and keys; pairs: of a head */
   unsigned first, second;         /* pair i is at first * i and first * i + second */
   float eps;
+  bool aligned_weights;
 };
+
+enum {
+  THREADS = 256,
+  BATCH = 4 /* heads of a lane at a time */
+};
+
+/* For eight numbers x and their partners p in the pairs: x * c + p * s. */
+struct turn {
+  float c[8], s[8];
+};
+
+template <int LANES, bool HALF>
+static __device__ void
+load_turn (struct turn *to, const float *rope, unsigned lane)
+{
+  const unsigned pair = HALF ? 8 * (lane % (LANES / 2)) : 4 * lane;
+
+#pragma unroll
+  for (int i = 0; i < 8; i++) {
+    const unsigned at = 2 * (pair + (HALF ? i : i / 2));
+    const bool first = HALF ? lane < LANES / 2 : i % 2 == 0; /* of the pair */
+
+    to->c[i] = rope[at];
+    to->s[i] = first ? -rope[at + 1] : rope[at + 1];
+  }
+}
+
+/* Every lane of the warp must come. */
+template <int LANES, bool HALF>
+static __device__ uint4
+turned (const uint4 &raw, const struct turn &turn, const eight &w, bool norm, float eps)
+{
+  eight e = unpack8 (raw), y;
+
+  if (norm) {
+    float sum = 0.f, factor;
+
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+      sum += e.v[k] * e.v[k];
+#pragma unroll
+    for (int step = LANES / 2; step > 0; step /= 2)
+      sum += __shfl_xor_sync (0xffffffffu, sum, step);
+    factor = rsqrtf (sum / (float) (8 * LANES) + eps);
+#pragma unroll
+    for (int k = 0; k < 8; k++)
+      e.v[k] *= factor * w.v[k];
+  }
+#pragma unroll
+  for (int k = 0; k < 8; k++) {
+    const float partner = HALF ? __shfl_xor_sync (0xffffffffu, e.v[k], LANES / 2) : e.v[k ^ 1];
+
+    y.v[k] = e.v[k] * turn.c[k] + partner * turn.s[k];
+  }
+  return pack8 (y);
+}
+
+/* Heads of LANES times eight; the block's threads are a multiple of LANES. */
+template <int LANES, bool HALF>
+static __global__ void
+__launch_bounds__ (THREADS) norm_rotate_row (struct rotation r)
+{
+  const unsigned lane = threadIdx.x % LANES, group = threadIdx.x / LANES;
+  const unsigned groups = blockDim.x / LANES;
+  const bool norm = r.q_weight != NULL;
+  bf16 *x = r.qkv + blockIdx.x * r.qkv_stride + 8 * lane;
+  uint4 q_raw = {}, k_raw = {};
+  struct turn turn;
+
+  if (norm) {
+    q_raw = load_raw8 (r.q_weight + 8 * lane, 8, r.aligned_weights);
+    k_raw = load_raw8 (r.k_weight + 8 * lane, 8, r.aligned_weights);
+  }
+  load_turn<LANES, HALF> (&turn, r.rope + blockIdx.x % r.positions * r.rope_stride, lane);
+  for (unsigned first = 0; first < r.heads; first += BATCH * groups) {
+    uint4 raw[BATCH];
+
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+      const unsigned head = first + i * groups + group;
+
+      raw[i] = make_uint4 (0u, 0u, 0u, 0u);
+      if (head < r.heads)
+        raw[i] = *(const uint4 *) (x + (size_t) head * (8 * LANES));
+    }
+#pragma unroll
+    for (int i = 0; i < BATCH; i++) {
+      const unsigned head = first + i * groups + group;
+      const uint4 y = turned<LANES, HALF> (raw[i], turn, unpack8 (head < r.q_heads ? q_raw : k_raw),
+                                           norm, r.eps);
+
+      if (head < r.heads)
+        *(uint4 *) (x + (size_t) head * (8 * LANES)) = y;
+    }
+  }
+}
 
 static __device__ float
 head_factor (const struct rotation &r, const bf16 *x, unsigned lane)
@@ -57,12 +156,25 @@ norm_rotate (struct rotation r)
   }
 }
 
+template <int LANES>
+static krn_status
+launch_rows (krn_stream *stream, const struct rotation &r, bool half)
+{
+  const unsigned most = (r.heads * LANES + 31) / 32 * 32;
+  const unsigned threads = most < THREADS ? most : THREADS;
+
+  if (half)
+    norm_rotate_row<LANES, true><<<(unsigned) r.rows, threads, 0, stream->handle>>> (r);
+  else
+    norm_rotate_row<LANES, false><<<(unsigned) r.rows, threads, 0, stream->handle>>> (r);
+  return krn_cuda_launched ();
+}
+
 krn_status
 krn_cuda_qk_norm_rope (krn_stream *stream, const struct krn_qk_norm_rope *args)
 {
   const int64_t n = args->head_dim, rows = krn_rows (args->qkv);
   const int64_t heads = (int64_t) args->q_heads + 2 * (int64_t) args->kv_heads;
-  enum { THREADS = 256 };
   struct rotation r = {};
 
   if (n <= 0 || n % 2 != 0 || args->q_heads <= 0 || args->kv_heads <= 0 ||
@@ -88,6 +200,15 @@ krn_cuda_qk_norm_rope (krn_stream *stream, const struct krn_qk_norm_rope *args)
   r.first = args->kind == KRN_ROPE_HALF ? 1 : 2;
   r.second = args->kind == KRN_ROPE_HALF ? (unsigned) (n / 2) : 1;
   r.eps = args->eps;
+  r.aligned_weights = krn_is_aligned (args->q_weight) && krn_is_aligned (args->k_weight);
+  if (krn_is_aligned (args->qkv) && rows <= INT32_MAX) {
+    if (n == 64)
+      return launch_rows<8> (stream, r, args->kind == KRN_ROPE_HALF);
+    if (n == 128)
+      return launch_rows<16> (stream, r, args->kind == KRN_ROPE_HALF);
+    if (n == 256)
+      return launch_rows<32> (stream, r, args->kind == KRN_ROPE_HALF);
+  }
   norm_rotate<<<krn_blocks (r.rows * r.heads, THREADS / 32), THREADS, 0, stream->handle>>> (r);
   return krn_cuda_launched ();
 }

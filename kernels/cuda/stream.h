@@ -21,6 +21,7 @@ struct krn_cuda_device {
   struct krn_blas *blas;   /* owned */
   struct krn_cudnn *cudnn; /* owned; NULL: not to be had */
   struct krn_nvml *nvml;   /* owned; NULL: not to be had */
+  int processors;          /* multiprocessors of the GPU */
 };
 
 struct krn_stream {

@@ -5,19 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A line of the table. */
-struct record {
-  const char *op;
-  int checks, failures;
-  double worst, tolerance; /* worst in units of its own tolerance's scale */
-};
-
-enum { MOST_RECORDS = 64, MOST_PRINTED = 20 };
+enum { MOST_PRINTED = 6 /* failures of an operation */ };
 
 struct gpu_test t;
 const struct pair absent;
-static struct record records[MOST_RECORDS];
-static int n_records;
 
 /* splitmix64. */
 static uint64_t
@@ -109,8 +100,8 @@ pair_make (krn_dtype dtype, const int64_t dim[4], int64_t shift, int64_t gap)
     memset (p.cpu_memory, 77, (size_t) held (&p) * cpu_size);
 
   if (t.gpu->alloc (t.gpu, &p.gpu_memory, (size_t) held (&p) * size)) {
-    fprintf (stderr, "not enough memory on the GPU for the test\n");
-    exit (1);
+    printf ("# %s: no memory on the GPU\n", t.op);
+    exit (LOST);
   }
   p.gpu.data = (char *) p.gpu_memory + (size_t) shift * size;
   return p;
@@ -120,9 +111,13 @@ pair_make (krn_dtype dtype, const int64_t dim[4], int64_t shift, int64_t gap)
 static void
 send (krn_tensor to, const void *from, krn_dtype dtype)
 {
-  if (t.gpu->upload (t.stream, to, from, dtype) || t.gpu->stream_sync (t.stream)) {
-    fprintf (stderr, "%s: an upload failed\n", t.op);
-    exit (1);
+  krn_status status = t.gpu->upload (t.stream, to, from, dtype);
+
+  if (status == KRN_OK)
+    status = t.gpu->stream_sync (t.stream);
+  if (status) {
+    printf ("# %s: an upload failed: %s\n", t.op, t.gpu->status_text (t.gpu, status));
+    exit (LOST);
   }
 }
 
@@ -156,8 +151,10 @@ receive (const struct pair *p)
   if (status == KRN_OK)
     status = t.gpu->stream_sync (t.stream);
   if (status) {
-    fprintf (stderr, "%s: %s\n", t.op, t.gpu->status_text (t.gpu, status));
-    exit (1);
+    printf ("# %s: [%d, %d, %d, %d] layout %d: %s\n", t.op, (int) p->cpu.dim[0],
+            (int) p->cpu.dim[1], (int) p->cpu.dim[2], (int) p->cpu.dim[3], t.layout,
+            t.gpu->status_text (t.gpu, status));
+    exit (LOST);
   }
   if (p->dtype == KRN_BF16)
     for (int64_t i = 0; i < held (p); i++)
@@ -264,31 +261,32 @@ pair_free (struct pair *p)
   *p = absent;
 }
 
+static struct record *
+record (void)
+{
+  struct report *report = t.report;
+
+  for (int i = 0; i < report->n_records; i++)
+    if (strcmp (report->records[i].op, t.op) == 0)
+      return &report->records[i];
+  if (report->n_records == sizeof report->records / sizeof *report->records)
+    abort ();
+  snprintf (report->records[report->n_records].op, sizeof report->records->op, "%s", t.op);
+  return &report->records[report->n_records++];
+}
+
 void
 begin (const char *op)
 {
   t.op = op;
-  for (int i = 0; i < n_records; i++)
-    if (strcmp (records[i].op, op) == 0)
-      return;
-  if (n_records < MOST_RECORDS)
-    records[n_records++] = (struct record){ .op = op };
+  record ();
 }
 
-static struct record *
-record (void)
-{
-  for (int i = 0; i < n_records; i++)
-    if (strcmp (records[i].op, t.op) == 0)
-      return &records[i];
-  abort ();
-}
-
-static void
+void
 fail (const char *what)
 {
-  record ()->failures++;
-  if (t.failures++ < MOST_PRINTED)
+  t.report->failures++;
+  if (record ()->failures++ < MOST_PRINTED)
     printf ("# %s: %s\n", t.op, what);
 }
 
@@ -346,8 +344,9 @@ check (struct pair *p, krn_status cpu, krn_status gpu, double tolerance)
   const int64_t n = p->cpu.dim[3], stride = p->cpu.stride, first = p->shift;
   const double rms = p->cpu.dtype == KRN_U8 ? 0. : root_mean_square (p);
   struct record *r = record ();
+  int64_t bad = 0, bad_gaps = 0;
   double worst = 0.;
-  char text[256];
+  char text[320];
   void *got;
 
   r->checks++;
@@ -360,19 +359,31 @@ check (struct pair *p, krn_status cpu, krn_status gpu, double tolerance)
     const double scale = p->cpu.dtype == KRN_U8 ? 1. : fabs (want) + rms + 1e-30;
     const double error = fabs (have - want) / scale;
 
-    if (col >= n ? !p->far && !untouched (p, (float) have) : !(error <= tolerance)) {
+    if (col >= n) {
+      bad_gaps += !p->far && !untouched (p, (float) have);
+      continue;
+    }
+    if (!(error <= tolerance) && bad++ == 0)
       snprintf (text, sizeof text, "[%d, %d, %d, %d] layout %d: row %d column %d is %g, not %g",
                 (int) p->cpu.dim[0], (int) p->cpu.dim[1], (int) p->cpu.dim[2], (int) n, t.layout,
                 (int) row, (int) col, have, want);
-      fail (text);
-      break;
-    }
-    if (col < n)
-      worst = fmax (worst, error);
+    worst = isnan (error) ? INFINITY : fmax (worst, error);
   }
   free (got);
-  if (worst > r->worst)
-    r->worst = worst;
+  if (bad > 0) {
+    const size_t length = strlen (text);
+
+    snprintf (text + length, sizeof text - length, "; %lld of %lld wrong, error %.2e",
+              (long long) bad, (long long) krn_count (p->cpu), worst);
+    fail (text);
+  }
+  if (bad_gaps > 0) {
+    snprintf (text, sizeof text, "[%d, %d, %d, %d] layout %d: %lld between the rows overwritten",
+              (int) p->cpu.dim[0], (int) p->cpu.dim[1], (int) p->cpu.dim[2], (int) n, t.layout,
+              (long long) bad_gaps);
+    fail (text);
+  }
+  r->worst = fmax (r->worst, worst);
   r->tolerance = fmax (r->tolerance, tolerance);
 }
 
@@ -380,7 +391,9 @@ void
 print_table (void)
 {
   printf ("%-28s %7s %9s %12s %10s\n", "operation", "checks", "failures", "worst error", "allowed");
-  for (int i = 0; i < n_records; i++)
-    printf ("%-28s %7d %9d %12.2e %10.2e\n", records[i].op, records[i].checks, records[i].failures,
-            records[i].worst, records[i].tolerance);
+  for (int i = 0; i < t.report->n_records; i++) {
+    const struct record *r = &t.report->records[i];
+
+    printf ("%-28s %7d %9d %12.2e %10.2e\n", r->op, r->checks, r->failures, r->worst, r->tolerance);
+  }
 }

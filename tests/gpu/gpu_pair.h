@@ -26,9 +26,25 @@ struct gpu_test {
   const char *op;     /* that is tested */
   enum layout layout; /* of tensors made from now on */
   uint64_t random;    /* state */
-  int failures;
+  struct report *report;
+  const char *fault; /* path of a module that ends the context; NULL: none */
 };
 extern struct gpu_test t;
+
+/* A line of the table. */
+struct record {
+  char op[40];
+  int checks, failures;
+  double worst, tolerance; /* worst in units of its own tolerance's scale */
+};
+
+/* What the tests found: in memory that outlives the process that runs them, which a fault on the
+ * GPU takes along. */
+struct report {
+  struct record records[64];
+  int n_records, failures;
+  int group; /* that is run */
+};
 
 struct pair {
   krn_tensor cpu, gpu;
@@ -73,9 +89,15 @@ void check_true (bool holds, const char *what);
 #define BF16_WEIGHED 0x1p-6
 #define F32_ROUNDED 1e-5
 
+/* Counts a failure of the operation that was begun, and prints the first of each. */
+void fail (const char *what);
+
 /* Starts an operation, and prints the table of all. */
 void begin (const char *op);
 void print_table (void);
+
+/* Ends the process when the GPU's context is lost: the groups to come need a new one. */
+enum { LOST = 3 };
 
 void test_device (void);
 void test_rows (void);
@@ -85,6 +107,7 @@ void test_attention (void);
 void test_conv (void);
 void test_latents (void);
 void test_far (void);
+void test_fault (void);
 void test_cudnn (void);
 void bench_cudnn (void);
 void bench (void);
