@@ -176,7 +176,8 @@ struct krn_device {
   /* Time between two recorded events, both done; negative if b came first. */
   krn_status (*event_elapsed) (double *milliseconds, krn_event *a, krn_event *b);
   /* What is enqueued between begin and end is recorded instead of run.  A graph uses the scratch of
-   * the stream it was captured on: it is launched there, or while that stream is idle. */
+   * the stream it was captured on: it is launched there, or while that stream is idle.  Memory that
+   * it reads on the host must be of host_alloc: else KRN_ERROR_UNSUPPORTED. */
   krn_status (*capture_begin) (krn_stream *stream);
   krn_status (*capture_end) (krn_stream *stream, krn_graph **graph);
   krn_status (*graph_launch) (krn_stream *stream, krn_graph *graph);

@@ -227,6 +227,8 @@ find_candidates (cublasLtMatmulHeuristicResult_t *results, const struct plan *pl
     { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, plan->key.y_align },
   };
   const uint64_t workspace = KRN_CUDA_SCRATCH;
+  /* Parts of a sum are added in f32: as bf16, which the library would also do, each is rounded. */
+  const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   cublasLtMatmulPreference_t preference;
   bool ok = true;
   int n = 0;
@@ -234,7 +236,9 @@ find_candidates (cublasLtMatmulHeuristicResult_t *results, const struct plan *pl
   if (call->preference_create (&preference))
     return 0;
   if (call->preference_set (preference, CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES, &workspace,
-                            sizeof workspace))
+                            sizeof workspace) ||
+      call->preference_set (preference, CUBLASLT_MATMUL_PREF_REDUCTION_SCHEME_MASK, &reductions,
+                            sizeof reductions))
     ok = false;
   for (size_t i = 0; i < sizeof alignments / sizeof *alignments; i++)
     if (call->preference_set (preference, alignments[i].attribute, &alignments[i].bytes,

@@ -258,6 +258,40 @@ cuda_capture_begin (krn_stream *stream)
   return krn_cuda_status (cudaStreamBeginCapture (stream->handle, cudaStreamCaptureModeRelaxed));
 }
 
+/* Whether a node copies from host memory that is neither pinned nor known to CUDA: its owner may
+ * have moved it by the time the graph is launched. */
+static bool
+reads_pageable (cudaGraphNode_t node)
+{
+  enum cudaGraphNodeType type = cudaGraphNodeTypeEmpty;
+  struct cudaMemcpy3DParms copy = { 0 };
+  struct cudaPointerAttributes attributes = { 0 };
+
+  if (cudaGraphNodeGetType (node, &type) || type != cudaGraphNodeTypeMemcpy)
+    return false;
+  return cudaGraphMemcpyNodeGetParams (node, &copy) == cudaSuccess && copy.srcPtr.ptr &&
+         cudaPointerGetAttributes (&attributes, copy.srcPtr.ptr) == cudaSuccess &&
+         attributes.type == cudaMemoryTypeUnregistered;
+}
+
+static krn_status
+check_graph (cudaGraph_t graph)
+{
+  size_t n = 0;
+  cudaGraphNode_t *nodes;
+  krn_status status = krn_cuda_status (cudaGraphGetNodes (graph, NULL, &n));
+
+  if (status || n == 0)
+    return status;
+  nodes = calloc (n, sizeof *nodes);
+  status = nodes ? krn_cuda_status (cudaGraphGetNodes (graph, nodes, &n)) : KRN_ERROR_MEMORY;
+  for (size_t i = 0; i < n && status == KRN_OK; i++)
+    if (reads_pageable (nodes[i]))
+      status = KRN_ERROR_UNSUPPORTED;
+  free (nodes);
+  return status;
+}
+
 static krn_status
 cuda_capture_end (krn_stream *stream, krn_graph **graph)
 {
@@ -268,6 +302,8 @@ cuda_capture_end (krn_stream *stream, krn_graph **graph)
   *graph = NULL;
   if (status == KRN_OK && !self)
     status = KRN_ERROR_MEMORY;
+  if (status == KRN_OK)
+    status = check_graph (recorded);
   if (status == KRN_OK)
     status = krn_cuda_status (cudaGraphInstantiate (&self->handle, recorded, 0));
   if (recorded)

@@ -2,14 +2,17 @@
 
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 /* Times on the GPU at the sizes of Z-Image-Turbo: 4160 tokens are a picture of 1024 x 1024 with 64
- * tokens of text.  Inputs are random: zeros flatter. */
+ * tokens of text.  Inputs are random: zeros flatter.  What moves memory takes other buffers each
+ * time, for what is found in the cache flatters, too. */
 
 enum { TOKENS = 4160, DIM = 3840, HEADS = 30, WIDE = 10240, WARM = 3, SAMPLES = 11 };
 
-/* Uploaded once, the start of every input; the largest is a picture of 1024^2 by 256. */
-enum { INPUT = 1 << 28 };
+/* Uploaded once, the start of every input; the largest is a picture of 1024^2 by 256.  RANDOM of
+ * them are drawn, then they repeat. */
+enum { INPUT = 1 << 28, RANDOM = 1000003, TURNS = 3, TURN = INPUT / TURNS / 1024 * 1024 };
 
 struct tensors {
   krn_tensor y, x, w, b, scale, rope;
@@ -20,10 +23,12 @@ struct timed {
   const char *name;
   krn_status (*run) (const struct timed *self);
   struct tensors at;
-  struct krn_attention attention;
-  struct krn_conv conv;
   double flops, bytes;
+  bool turns; /* tensors of up to TURN elements, in other memory each time */
 };
+
+/* Bytes a millisecond of a large copy, which is run first. */
+static double copy_rate;
 
 static int
 compare (const void *a, const void *b)
@@ -34,17 +39,30 @@ compare (const void *a, const void *b)
 }
 
 static void
-report (const struct timed *self)
+turn (krn_tensor *tensor, int i)
 {
-  double times[SAMPLES];
-  krn_event *a, *b;
-  krn_status status = KRN_OK;
+  if (tensor->data && krn_count (*tensor) > DIM)
+    tensor->data = (uint16_t *) tensor->data + (size_t) (i % TURNS) * TURN;
+}
 
-  if (t.gpu->event_new (t.gpu, &a) || t.gpu->event_new (t.gpu, &b))
-    return;
+/* The median; times are sorted. */
+static krn_status
+measure (double times[SAMPLES], const struct timed *timed)
+{
+  krn_event *a = NULL, *b = NULL;
+  krn_status status = t.gpu->event_new (t.gpu, &a);
+
+  status = status ? status : t.gpu->event_new (t.gpu, &b);
   for (int i = 0; i < WARM + SAMPLES && status == KRN_OK; i++) {
+    struct timed self = *timed;
+
+    if (self.turns) {
+      turn (&self.at.y, i);
+      turn (&self.at.x, i);
+      turn (&self.at.w, i);
+    }
     t.gpu->event_record (t.stream, a);
-    status = self->run (self);
+    status = self.run (&self);
     t.gpu->event_record (t.stream, b);
     t.gpu->event_sync (b);
     if (i >= WARM)
@@ -52,40 +70,38 @@ report (const struct timed *self)
   }
   t.gpu->event_free (a);
   t.gpu->event_free (b);
+  qsort (times, SAMPLES, sizeof *times, compare);
+  return status;
+}
+
+/* The median in milliseconds; 0: it failed. */
+static double
+report (const struct timed *self)
+{
+  double times[SAMPLES], median;
+  const krn_status status = measure (times, self);
+
   if (status) {
     printf ("%-34s %s\n", self->name, t.gpu->status_text (t.gpu, status));
-    return;
+    return 0.;
   }
-  qsort (times, SAMPLES, sizeof *times, compare);
-  printf ("%-34s %9.3f ms (%.3f to %.3f)", self->name, times[SAMPLES / 2], times[0],
-          times[SAMPLES - 1]);
+  median = times[SAMPLES / 2];
+  printf ("%-34s %8.4f ms (%.4f to %.4f)", self->name, median, times[0], times[SAMPLES - 1]);
   if (self->flops > 0.)
-    printf ("  %7.1f TFLOP/s", self->flops / times[SAMPLES / 2] * 1e-9);
+    printf ("  %6.1f TFLOP/s", self->flops / median * 1e-9);
   if (self->bytes > 0.)
-    printf ("  %7.2f TB/s", self->bytes / times[SAMPLES / 2] * 1e-9);
+    printf ("  %5.2f TB/s", self->bytes / median * 1e-9);
+  if (self->bytes > 0. && copy_rate > 0.)
+    printf ("  %3.0f %% of a copy", 100. * self->bytes / median / copy_rate);
   printf ("\n");
+  fflush (stdout);
+  return median;
 }
 
 static krn_status
 run_linear (const struct timed *self)
 {
   return t.gpu->linear (t.stream, self->at.y, self->at.x, self->at.w, absent.gpu, false);
-}
-
-static krn_status
-run_attention (const struct timed *self)
-{
-  const int64_t width = (int64_t) self->attention.q_heads * self->attention.head_dim;
-
-  return t.gpu->attention (t.stream, self->at.y, krn_col_view (self->at.x, 0, width),
-                           krn_col_view (self->at.x, width, width),
-                           krn_col_view (self->at.x, 2 * width, width), &self->attention);
-}
-
-static krn_status
-run_conv (const struct timed *self)
-{
-  return t.gpu->conv2d (t.stream, self->at.y, self->at.x, self->at.w, self->at.b, &self->conv);
 }
 
 static krn_status
@@ -99,6 +115,12 @@ static krn_status
 run_rms_norm (const struct timed *self)
 {
   return t.gpu->rms_norm (t.stream, self->at.y, self->at.x, self->at.b, self->at.scale, 1e-5f);
+}
+
+static krn_status
+run_layer_norm (const struct timed *self)
+{
+  return t.gpu->layer_norm (t.stream, self->at.y, self->at.x, self->at.scale, 1e-6f);
 }
 
 static krn_status
@@ -132,138 +154,256 @@ run_copy (const struct timed *self)
   return t.gpu->copy (t.stream, self->at.y, self->at.x);
 }
 
+static krn_status
+run_patchify (const struct timed *self)
+{
+  return t.gpu->patchify (t.stream, self->at.y, self->at.x, 2);
+}
+
+static krn_status
+run_sampler_step (const struct timed *self)
+{
+  const struct krn_sampler_step args = {
+    .pos = self->at.w, .coefs = self->at.b, .x = self->at.x, .denoised = self->at.y, .patch = 2
+  };
+
+  return t.gpu->sampler_step (t.stream, &args);
+}
+
+static krn_status
+run_image_rgba (const struct timed *self)
+{
+  return t.gpu->image_rgba (t.stream, self->at.y, self->at.x);
+}
+
 static krn_tensor
 matrix (void *data, int64_t rows, int64_t cols)
 {
   return krn_tensor_make (data, KRN_BF16, 1, 1, rows, cols);
 }
 
-static void
-bench_linear (void *y, void *x, void *w, const char *name, int64_t in, int64_t out)
+/* The memory of all, and a device that met the products first in a capture, where nothing can be
+ * timed: it takes what cuBLASLt's own rule puts first. */
+struct bench {
+  void *y, *x, *w;
+  krn_tensor scale, rope;
+  struct krn_device *untimed;
+  krn_stream *stream;
+};
+
+/* t's own device and the other by turns.  The medians, in ms. */
+static krn_status
+measure_both (const struct bench *bench, const struct timed *timed, double medians[2])
 {
-  report (&(struct timed){
-      .name = name,
-      .run = run_linear,
-      .at = { .y = matrix (y, TOKENS, out), .x = matrix (x, TOKENS, in), .w = matrix (w, out, in) },
-      .flops = 2. * TOKENS * (double) in * (double) out });
+  struct krn_device *const own = t.gpu;
+  krn_stream *const stream = t.stream;
+  double times[2][2 * SAMPLES];
+  krn_status status = KRN_OK;
+
+  for (int i = 0; i < 4 && status == KRN_OK; i++) {
+    const int other = i == 1 || i == 2; /* ABBA */
+
+    t.gpu = other ? bench->untimed : own;
+    t.stream = other ? bench->stream : stream;
+    status = measure (times[other] + i / 2 * SAMPLES, timed);
+  }
+  t.gpu = own;
+  t.stream = stream;
+  for (int i = 0; i < 2; i++) {
+    qsort (times[i], (size_t) 2 * SAMPLES, sizeof (double), compare);
+    medians[i] = times[i][SAMPLES];
+  }
+  return status;
 }
 
 static void
-bench_attention (void *y, void *x, const char *name, int tokens, int heads, int width)
+bench_linear (const struct bench *bench, int64_t rows, int64_t in, int64_t out)
 {
-  const int64_t cols = (int64_t) heads * width;
+  const struct timed timed = {
+    .run = run_linear,
+    .at = { .y = matrix (bench->y, rows, out),
+            .x = matrix (bench->x, rows, in),
+            .w = matrix (bench->w, out, in) },
+    .turns = rows * out <= TURN && rows * in <= TURN && in * out <= TURN,
+  };
+  const double flops = 2. * (double) (rows * in) * (double) out;
+  const double bytes = 2. * (double) (rows * in + in * out + rows * out);
+  krn_graph *graph = NULL;
+  krn_status status;
+  double medians[2];
 
-  report (
-      &(struct timed){ .name = name,
-                       .run = run_attention,
-                       .at = { .y = matrix (y, tokens, cols), .x = matrix (x, tokens, 3 * cols) },
-                       .attention = { .batch = 1,
-                                      .q_heads = heads,
-                                      .kv_heads = heads,
-                                      .head_dim = width,
-                                      .scale = 0.1f },
-                       .flops = 4. * tokens * (double) tokens * (double) cols });
+  status = bench->untimed->capture_begin (bench->stream);
+  for (int i = 0; i < TURNS && status == KRN_OK; i++) {
+    struct tensors at = timed.at;
+
+    if (timed.turns && i > 0) {
+      turn (&at.y, i);
+      turn (&at.x, i);
+      turn (&at.w, i);
+    }
+    status = bench->untimed->linear (bench->stream, at.y, at.x, at.w, absent.gpu, false);
+  }
+  bench->untimed->capture_end (bench->stream, &graph);
+  bench->untimed->graph_free (graph);
+  if (status == KRN_OK)
+    status = measure_both (bench, &timed, medians);
+  if (status)
+    printf ("linear %d, %d -> %d: %s\n", (int) rows, (int) in, (int) out,
+            t.gpu->status_text (t.gpu, status));
+  else
+    printf ("linear %5d, %5d -> %5d  timed %8.4f ms %6.1f TFLOP/s %5.2f TB/s  first %8.4f ms"
+            "  x%.3f\n",
+            (int) rows, (int) in, (int) out, medians[0], flops / medians[0] * 1e-9,
+            bytes / medians[0] * 1e-9, medians[1], medians[1] / medians[0]);
+  fflush (stdout);
 }
 
 static void
-bench_conv (void *y, void *x, void *w, const char *name, int side, int in, int out, bool upsample)
+bench_linears (const struct bench *bench)
 {
-  const int64_t to = upsample ? 2 * side : side;
+  static const int rows[] = { TOKENS, 4096, 1088 };
 
-  report (&(struct timed){
-      .name = name,
-      .run = run_conv,
-      .at = { .y = krn_tensor_make (y, KRN_BF16, 1, to, to, out),
-              .x = krn_tensor_make (x, KRN_BF16, 1, side, side, in),
-              .w = krn_tensor_make (w, KRN_BF16, out, 3, 3, in),
-              .b = matrix (w, 1, out) },
-      .conv = { .stride = 1, .pad_before = 1, .pad_after = 1, .upsample = upsample },
-      .flops = 18. * (double) (to * to) * in * out });
+  bench_linear (bench, 8192, 8192, 8192);
+  for (int i = 0; i < 3; i++) {
+    bench_linear (bench, rows[i], DIM, 3 * DIM);
+    bench_linear (bench, rows[i], DIM, DIM);
+    bench_linear (bench, rows[i], DIM, 2 * WIDE);
+    bench_linear (bench, rows[i], WIDE, DIM);
+  }
+  bench_linear (bench, 96, 2560, 6144); /* the text encoder */
+  bench_linear (bench, 96, 4096, 2560);
+  bench_linear (bench, 96, 2560, 19456);
+  bench_linear (bench, 96, 9728, 2560);
+  bench_linear (bench, 4096, 64, DIM); /* the first and the last of a forward */
+  bench_linear (bench, 4096, DIM, 64);
 }
 
 static void
-bench_rows (void *y, void *x, void *w, krn_tensor scale, krn_tensor rope)
+bench_group_norm (const struct bench *bench, const char *name, int64_t side, int64_t c)
+{
+  report (&(struct timed){ name, run_group_norm,
+                           .at = { .y = krn_tensor_make (bench->y, KRN_BF16, 1, side, side, c),
+                                   .x = krn_tensor_make (bench->x, KRN_BF16, 1, side, side, c),
+                                   .b = matrix (bench->w, 1, c) },
+                           .bytes = 6. * (double) (side * side * c) });
+}
+
+static void
+bench_rows (const struct bench *bench)
 {
   const double row = 2. * TOKENS * DIM; /* bytes of [tokens, dim] */
-  const struct tensors at = { .y = matrix (y, TOKENS, DIM),
-                              .x = matrix (x, TOKENS, DIM),
-                              .b = matrix (w, 1, DIM),
-                              .w = matrix (w, TOKENS, DIM),
-                              .scale = scale };
+  const struct tensors at = { .y = matrix (bench->y, TOKENS, DIM),
+                              .x = matrix (bench->x, TOKENS, DIM),
+                              .b = matrix (bench->w, 1, DIM),
+                              .w = matrix (bench->w, TOKENS, DIM),
+                              .scale = bench->scale };
+  struct timed rope = { "qk_norm_rope", run_rope, .bytes = 4 * row, .turns = true };
+  struct timed gate = { "silu_gate", run_silu_gate, .bytes = 6. * TOKENS * WIDE, .turns = true };
+  double residual, rotation, gating;
 
-  report (&(struct timed){ "rms_norm * scale", run_rms_norm, .at = at, .bytes = 2 * row });
-  report (&(struct timed){ "residual_norm", run_residual_norm, .at = at, .bytes = 4 * row });
-  report (&(struct timed){
-      "qk_norm_rope", run_rope,
-      .at = { .y = matrix (y, TOKENS, 3 * DIM), .b = matrix (w, 1, 128), .rope = rope },
-      .bytes = 4 * row });
-  report (
-      &(struct timed){ "silu_gate", run_silu_gate,
-                       .at = { .y = matrix (y, TOKENS, WIDE), .x = matrix (x, TOKENS, 2 * WIDE) },
-                       .bytes = 6. * TOKENS * WIDE });
-  report (&(struct timed){ "group_norm + silu, 1024^2 x 128", run_group_norm,
-                           .at = { .y = krn_tensor_make (y, KRN_BF16, 1, 1024, 1024, 128),
-                                   .x = krn_tensor_make (x, KRN_BF16, 1, 1024, 1024, 128),
-                                   .b = matrix (w, 1, 128) },
-                           .bytes = 6. * 1024 * 1024 * 128 });
-  report (&(struct timed){ "copy", run_copy,
-                           .at = { .y = matrix (y, 1, INPUT), .x = matrix (x, 1, INPUT) },
-                           .bytes = 4. * INPUT });
+  report (&(struct timed){ "rms_norm * scale", run_rms_norm, at, .bytes = 2 * row, .turns = true });
+  report (&(struct timed){ "layer_norm", run_layer_norm, at, .bytes = 2 * row, .turns = true });
+  residual = report (
+      &(struct timed){ "residual_norm", run_residual_norm, at, .bytes = 4 * row, .turns = true });
+  rope.at = (struct tensors){ .y = matrix (bench->y, TOKENS, 3 * DIM),
+                              .b = matrix (bench->w, 1, 128),
+                              .rope = bench->rope };
+  rotation = report (&rope);
+  gate.at = (struct tensors){ .y = matrix (bench->y, TOKENS, WIDE),
+                              .x = matrix (bench->x, TOKENS, 2 * WIDE) };
+  gating = report (&gate);
+  printf ("element-wise of a forward at 1024: %.2f ms (32 blocks: 2 residual_norm, qk_norm_rope, "
+          "silu_gate)\n",
+          32. * (2. * residual + rotation + gating));
 }
 
 static void
-bench_all (void *y, void *x, void *w, krn_tensor scale, krn_tensor rope)
+bench_pictures (const struct bench *bench)
 {
-  bench_linear (y, x, w, "linear qkv 3840 -> 11520", DIM, 3 * DIM);
-  bench_linear (y, x, w, "linear out 3840 -> 3840", DIM, DIM);
-  bench_linear (y, x, w, "linear w1|w3 3840 -> 20480", DIM, 2 * WIDE);
-  bench_linear (y, x, w, "linear w2 10240 -> 3840", WIDE, DIM);
-  bench_attention (y, x, "attention 4160, 30 heads of 128", TOKENS, HEADS, 128);
-  bench_attention (y, x, "attention 1088, 30 heads of 128", 1088, HEADS, 128);
-  bench_attention (y, x, "attention 16384, 1 head of 512", 16384, 1, 512);
-  bench_conv (y, x, w, "conv 128^2, 512 -> 512", 128, 512, 512, false);
-  bench_conv (y, x, w, "conv 128^2 doubled, 512 -> 512", 128, 512, 512, true);
-  bench_conv (y, x, w, "conv 256^2, 512 -> 512", 256, 512, 512, false);
-  bench_conv (y, x, w, "conv 512^2, 256 -> 256", 512, 256, 256, false);
-  bench_conv (y, x, w, "conv 512^2 doubled, 256 -> 256", 512, 256, 256, true);
-  bench_conv (y, x, w, "conv 1024^2, 256 -> 128", 1024, 256, 128, false);
-  bench_conv (y, x, w, "conv 1024^2, 128 -> 128", 1024, 128, 128, false);
-  bench_conv (y, x, w, "conv 1024^2, 128 -> 3", 1024, 128, 3, false);
-  bench_rows (y, x, w, scale, rope);
+  const krn_tensor latent = krn_tensor_make (bench->x, KRN_F32, 1, 16, 128, 128);
+  const krn_tensor tokens = matrix (bench->w, 4096, 64);
+  krn_tensor denoised = latent, coefs = bench->scale;
+
+  bench_group_norm (bench, "group_norm + silu, 1024^2 x 128", 1024, 128);
+  bench_group_norm (bench, "group_norm + silu, 1024^2 x 256", 1024, 256);
+  bench_group_norm (bench, "group_norm + silu, 512^2 x 512", 512, 512);
+  bench_group_norm (bench, "group_norm + silu, 256^2 x 512", 256, 512);
+  bench_group_norm (bench, "group_norm + silu, 128^2 x 512", 128, 512);
+  denoised.data = bench->y;
+  coefs.dim[3] = coefs.stride = KRN_STEP_COEFS;
+  report (&(struct timed){ "patchify, 128^2 x 16", run_patchify,
+                           .at = { .y = matrix (bench->y, 4096, 64), .x = latent },
+                           .bytes = 6. * 16 * 128 * 128 });
+  report (&(struct timed){ "sampler_step, 128^2 x 16", run_sampler_step,
+                           .at = { .y = denoised, .x = latent, .w = tokens, .b = coefs },
+                           .bytes = 14. * 16 * 128 * 128 });
+  report (&(struct timed){ "image_rgba, 1024^2", run_image_rgba,
+                           .at = { .y = krn_tensor_make (bench->y, KRN_U8, 1, 1024, 1024, 4),
+                                   .x = krn_tensor_make (bench->x, KRN_BF16, 1, 1024, 1024, 3) },
+                           .bytes = 10. * 1024 * 1024 });
+}
+
+static krn_status
+bench_make (struct bench *bench)
+{
+  uint16_t *numbers = malloc (INPUT * sizeof *numbers);
+  void **const parts[] = { &bench->y, &bench->x, &bench->w };
+  char reason[256];
+  krn_status status =
+      numbers ? t.open_gpu (&bench->untimed, reason, sizeof reason) : KRN_ERROR_MEMORY;
+
+  for (int i = 0; numbers && i < INPUT; i++)
+    numbers[i] = i < RANDOM ? bf16_from_float (random_float (-1.f, 1.f)) : numbers[i - RANDOM];
+  if (status == KRN_OK)
+    status = bench->untimed->stream_new (bench->untimed, &bench->stream);
+  for (int i = 0; i < 3 && status == KRN_OK; i++)
+    status = t.gpu->alloc (t.gpu, parts[i], INPUT * sizeof *numbers);
+  bench->scale = krn_tensor_make (NULL, KRN_F32, 1, 1, 1, DIM);
+  bench->rope = krn_tensor_make (NULL, KRN_F32, 1, 1, TOKENS, 128);
+  if (status == KRN_OK)
+    status = t.gpu->alloc (t.gpu, &bench->scale.data,
+                           (size_t) krn_count (bench->scale) * sizeof (float));
+  if (status == KRN_OK)
+    status =
+        t.gpu->alloc (t.gpu, &bench->rope.data, (size_t) krn_count (bench->rope) * sizeof (float));
+  for (int i = 0; i < 3 && status == KRN_OK; i++)
+    status = t.gpu->upload (t.stream, matrix (*parts[i], 1, INPUT), numbers, KRN_BF16);
+  if (status == KRN_OK)
+    status = t.gpu->upload (t.stream, bench->scale, numbers, KRN_BF16);
+  if (status == KRN_OK)
+    status = t.gpu->upload (t.stream, bench->rope, numbers, KRN_BF16);
+  if (status == KRN_OK)
+    status = t.gpu->stream_sync (t.stream);
+  free (numbers);
+  return status;
 }
 
 void
 bench (void)
 {
-  uint16_t *numbers = malloc (INPUT * sizeof *numbers);
-  krn_tensor scale = krn_tensor_make (NULL, KRN_F32, 1, 1, 1, DIM);
-  krn_tensor rope = krn_tensor_make (NULL, KRN_F32, 1, 1, TOKENS, 128);
-  void *memory[3] = { NULL };
-  krn_status status = numbers ? KRN_OK : KRN_ERROR_MEMORY;
+  struct bench bench = { 0 };
+  const krn_status status = bench_make (&bench);
+  double copy;
 
-  for (int i = 0; numbers && i < INPUT; i++)
-    numbers[i] = bf16_from_float (random_float (-1.f, 1.f));
-  for (int i = 0; i < 3 && status == KRN_OK; i++)
-    status = t.gpu->alloc (t.gpu, &memory[i], INPUT * sizeof *numbers);
-  if (status == KRN_OK)
-    status = t.gpu->alloc (t.gpu, &scale.data, (size_t) krn_count (scale) * sizeof (float));
-  if (status == KRN_OK)
-    status = t.gpu->alloc (t.gpu, &rope.data, (size_t) krn_count (rope) * sizeof (float));
-  for (int i = 0; i < 3 && status == KRN_OK; i++)
-    status = t.gpu->upload (t.stream, matrix (memory[i], 1, INPUT), numbers, KRN_BF16);
-  if (status == KRN_OK)
-    status = t.gpu->upload (t.stream, scale, numbers, KRN_BF16);
-  if (status == KRN_OK)
-    status = t.gpu->upload (t.stream, rope, numbers, KRN_BF16);
-
-  if (status == KRN_OK)
-    bench_all (memory[0], memory[1], memory[2], scale, rope);
-  else
+  if (status == KRN_OK) {
+    copy = report (
+        &(struct timed){ "copy", run_copy,
+                         .at = { .y = matrix (bench.y, 1, INPUT), .x = matrix (bench.x, 1, INPUT) },
+                         .bytes = 4. * INPUT });
+    copy_rate = copy > 0. ? 4. * INPUT / copy : 0.;
+    bench_rows (&bench);
+    bench_pictures (&bench);
+    bench_linears (&bench);
+  } else {
     printf ("bench: %s\n", t.gpu->status_text (t.gpu, status));
-  t.gpu->stream_sync (t.stream);
-  for (int i = 0; i < 3; i++)
-    t.gpu->free_memory (t.gpu, memory[i]);
-  t.gpu->free_memory (t.gpu, scale.data);
-  t.gpu->free_memory (t.gpu, rope.data);
-  free (numbers);
+  }
+  if (bench.untimed) {
+    bench.untimed->stream_free (bench.stream);
+    bench.untimed->close (bench.untimed);
+  }
+  t.gpu->free_memory (t.gpu, bench.y);
+  t.gpu->free_memory (t.gpu, bench.x);
+  t.gpu->free_memory (t.gpu, bench.w);
+  t.gpu->free_memory (t.gpu, bench.scale.data);
+  t.gpu->free_memory (t.gpu, bench.rope.data);
 }

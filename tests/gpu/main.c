@@ -45,7 +45,7 @@ static const struct group {
   { "conv", test_conv, true },
   { "latents", test_latents, true },
   { "far", test_far, false },
-  { "cudnn", test_cudnn, false },
+  { "cudnn", test_cudnn, true },
   { "fault", test_fault, false }, /* last: it is meant to end the context */
 };
 enum { N_GROUPS = sizeof groups / sizeof *groups };

@@ -1,6 +1,7 @@
 #include "tests/gpu/gpu_pair.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -56,6 +57,41 @@ memory (void)
   check_true (t.gpu->host_alloc (t.gpu, &host, 1 << 20) == KRN_OK && host, "no host memory");
   t.gpu->host_free (t.gpu, host);
   t.gpu->free_memory (t.gpu, NULL);
+}
+
+/* A block of each kind counts, one that was refused does not; and the driver's own figures are
+ * such as a GPU has. */
+static void
+counters (void)
+{
+  const uint64_t before = krn_allocations (t.gpu);
+  size_t free_bytes = 0, total = 0;
+  void *device = NULL, *host = NULL, *huge = NULL;
+  struct krn_sample s;
+  krn_status status;
+
+  begin ("counters");
+  t.gpu->info (t.gpu, &free_bytes, &total);
+  t.gpu->alloc (t.gpu, &device, 100);
+  t.gpu->host_alloc (t.gpu, &host, 100);
+  t.gpu->alloc (t.gpu, &huge, total + total / 2);
+  check_true (krn_allocations (t.gpu) == before + 2, "allocations are not counted");
+  t.gpu->free_memory (t.gpu, device);
+  t.gpu->host_free (t.gpu, host);
+
+  status = t.gpu->sample (t.gpu, &s);
+  printf ("# sample: %d, %.0f %%, %.0f C, %.1f W, %.0f and %.0f MHz, %lld + %lld of %lld MiB\n",
+          status, s.utilisation, s.temperature, s.power, s.sm_clock, s.memory_clock,
+          (long long) s.memory_used >> 20, (long long) s.memory_free >> 20,
+          (long long) s.memory_total >> 20);
+  check_true (status == KRN_OK || status == KRN_ERROR_UNSUPPORTED, "a sample fails");
+  if (status == KRN_OK) {
+    check_true (s.utilisation >= -1. && s.utilisation <= 100., "no percentage");
+    check_true (s.memory_total < 0 || (s.memory_used > 0 && s.memory_used <= s.memory_total),
+                "more memory is used than there is");
+    check_true (s.power < 0. || (s.power > 1. && s.power < 5000.), "no power of a GPU");
+    check_true (s.sm_clock < 0. || (s.sm_clock > 50. && s.sm_clock < 10000.), "no clock of a GPU");
+  }
 }
 
 static void
@@ -127,6 +163,73 @@ repeats (void)
   pair_free (&scale);
 }
 
+/* What is recorded and launched twice gives the bits that the operations give. */
+static void
+replays (void)
+{
+  enum { BYTES = 400 * 512 * 2 };
+  struct pair x = pair_input (KRN_BF16, 1, 20, 20, 256, 0.f);
+  struct pair w = pair_input (KRN_BF16, 1, 1, 512, 256, 0.f),
+              scale = pair_vector (KRN_BF16, 512, 1.f), y = pair_output (KRN_BF16, 1, 20, 20, 512);
+  uint16_t *bits[3];
+  krn_graph *graph = NULL;
+
+  begin ("a replay's bits");
+  for (int i = 0; i < 3; i++) {
+    bits[i] = calloc (1, BYTES);
+    if (i == 1)
+      t.gpu->capture_begin (t.stream);
+    if (i < 2) {
+      t.gpu->linear (t.stream, y.gpu, x.gpu, w.gpu, scale.gpu, false);
+      t.gpu->group_norm (t.stream, y.gpu, y.gpu, scale.gpu, scale.gpu, 32, 1e-6f, true);
+      t.gpu->rms_norm (t.stream, y.gpu, y.gpu, scale.gpu, absent.gpu, 1e-5f);
+    }
+    if (i == 1)
+      check_true (t.gpu->capture_end (t.stream, &graph) == KRN_OK, "a capture fails");
+    if (graph)
+      check_true (t.gpu->graph_launch (t.stream, graph) == KRN_OK, "a launch fails");
+    check_true (t.gpu->download (t.stream, bits[i], y.gpu) == KRN_OK &&
+                    t.gpu->stream_sync (t.stream) == KRN_OK,
+                "a download fails");
+  }
+  check_true (memcmp (bits[0], bits[1], BYTES) == 0 && memcmp (bits[0], bits[2], BYTES) == 0,
+              "other bits");
+  t.gpu->graph_free (graph);
+  for (int i = 0; i < 3; i++)
+    free (bits[i]);
+  pair_free (&x);
+  pair_free (&w);
+  pair_free (&scale);
+  pair_free (&y);
+}
+
+/* A graph would read host memory when it is launched: what may have moved by then is refused. */
+static void
+host_memory (void)
+{
+  static const float numbers[64];
+  struct pair y = pair_output (KRN_F32, 1, 1, 1, 64);
+  krn_graph *graph = NULL;
+  void *host = NULL;
+  krn_status status;
+
+  begin ("graphs of uploads");
+  t.gpu->host_alloc (t.gpu, &host, sizeof numbers);
+  memcpy (host, numbers, sizeof numbers);
+  for (int pinned = 0; pinned < 2; pinned++) {
+    t.gpu->capture_begin (t.stream);
+    status = t.gpu->upload (t.stream, y.gpu, pinned ? host : numbers, KRN_F32);
+    if (t.gpu->capture_end (t.stream, &graph) && !status)
+      status = KRN_ERROR_UNSUPPORTED;
+    t.gpu->graph_free (graph);
+    check_true (pinned ? status == KRN_OK : status != KRN_OK,
+                pinned ? "pinned memory is refused" : "a graph reads memory that may move");
+  }
+  t.gpu->host_free (t.gpu, host);
+  check_true (t.gpu->stream_sync (t.stream) == KRN_OK, "the stream is broken after a refusal");
+  pair_free (&y);
+}
+
 /* Recorded once and replayed with other numbers in the same memory. */
 static void
 graphs (void)
@@ -169,8 +272,11 @@ test_device (void)
 {
   t.layout = LAYOUT_PACKED;
   memory ();
+  counters ();
   uploads ();
   events ();
   graphs ();
+  replays ();
+  host_memory ();
   repeats ();
 }
