@@ -1,4 +1,5 @@
 /* engine/engine.c - the engine's thread and what waits for it. */
+#include "engine/bench.h"
 #include "engine/device.h"
 #include "engine/gpu_sample.h"
 #include "engine/params.h"
@@ -325,6 +326,18 @@ gboolean
 eng_engine_sample_gpu (eng_engine *engine, struct eng_gpu_sample *sample)
 {
   return eng_gpu_sample_read (engine->device, sample);
+}
+
+gboolean
+eng_engine_try (eng_engine *engine, struct eng_trial *trials, guint n, guint rounds, double *ms,
+                GError **error)
+{
+  const eng_model *model = eng_pipeline_get_model (engine->pipeline);
+
+  if (model)
+    return eng_bench_run (engine->device, model, trials, n, rounds, ms, error);
+  g_set_error_literal (error, ENG_ERROR, ENG_ERROR_MODEL, "no model is loaded");
+  return FALSE;
 }
 
 void

@@ -252,6 +252,38 @@ eng_settings *eng_settings_read_png (const char *path, GError **error);
 void eng_settings_free (eng_settings *settings);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_settings, eng_settings_free)
 
+/* ---- Trials: what single passes take, for safelight-cli bench ---- */
+
+enum eng_trial_kind {
+  ENG_TRIAL_PRODUCT,       /* of matrices in the activations' type; on a GPU 8192^3 */
+  ENG_TRIAL_COPY,          /* in device memory; on a GPU 4 GB */
+  ENG_TRIAL_TEXT,          /* the text encoder over tokens */
+  ENG_TRIAL_FORWARD,       /* the transformer once, operation by operation */
+  ENG_TRIAL_FORWARD_GRAPH, /* the same captured and replayed */
+  ENG_TRIAL_FORWARD_PLAIN, /* with its fused element-wise operations taken apart */
+  ENG_TRIAL_FORWARD_ALLOC, /* with device memory allocated and freed round every operation */
+  ENG_TRIAL_DECODE,        /* the VAE */
+  ENG_TRIAL_STEP,          /* unpatchify, Euler step and denoised estimate in one operation */
+  ENG_TRIAL_STEP_PLAIN,    /* the same in three */
+  ENG_TRIAL_STEP_HOST,     /* on the host: down, computed, up */
+};
+
+struct eng_trial {
+  enum eng_trial_kind kind;
+  int width, height; /* of the picture; where the kind has one */
+  int tokens;        /* of the text; 1 or more where the kind has text */
+  double flops;      /* out: of one run, counted; 0 where there is no product */
+  double bytes;      /* out: read and written by a copy; else 0 */
+  int operations;    /* out: that a pass enqueues; else 0 */
+};
+
+/* Runs n trials by turns on a stream of their own, A B C and then C B A, rounds times each way after
+ * a warm-up.  ms: [n, 2 * rounds] milliseconds by the device's clock, what the host held up
+ * included.  Inputs are random.  Blocking; a model must be loaded, and no job or load may run or be
+ * asked for meanwhile.  FALSE: a trial is impossible here (no graphs on the CPU). */
+gboolean eng_engine_try (eng_engine *engine, struct eng_trial *trials, guint n, guint rounds,
+                         double *ms, GError **error);
+
 /* ---- Without an engine ---- */
 
 /* Ids (int32_t) of length bytes of UTF-8, by the tokenizer at path: a tokenizer.json or a model.
