@@ -70,15 +70,17 @@ quit_action (GSimpleAction *action, GVariant *parameter, gpointer data)
 static char *
 dup_debug_info (GtkWindow *window)
 {
-  g_autofree char *device = NULL, *reason = NULL, *model = NULL;
+  g_autofree char *device = NULL, *reason = NULL, *model = NULL, *view = NULL, *view_reason = NULL;
 
   g_object_get (sl_window_get_session (SL_WINDOW (window)), "device-name", &device, "device-reason",
-                &reason, "model-path", &model, NULL);
-  return g_strdup_printf (
-      "Safelight %s\nGTK %u.%u.%u\nlibadwaita %u.%u.%u\nDevice: %s\n%s%s%sModel: %s\n", SL_VERSION,
-      gtk_get_major_version (), gtk_get_minor_version (), gtk_get_micro_version (),
-      adw_get_major_version (), adw_get_minor_version (), adw_get_micro_version (), device,
-      *reason ? "No GPU: " : "", reason, *reason ? "\n" : "", model);
+                &reason, "model-path", &model, "view", &view, "view-reason", &view_reason, NULL);
+  return g_strdup_printf ("Safelight %s\nGTK %u.%u.%u\nlibadwaita %u.%u.%u\nDevice: "
+                          "%s\n%s%s%sModel: %s\nView: %s%s%s\n",
+                          SL_VERSION, gtk_get_major_version (), gtk_get_minor_version (),
+                          gtk_get_micro_version (), adw_get_major_version (),
+                          adw_get_minor_version (), adw_get_micro_version (), device,
+                          *reason ? "No GPU: " : "", reason, *reason ? "\n" : "", model, view,
+                          *view_reason ? "\nNot better, for: " : "", view_reason);
 }
 
 static void

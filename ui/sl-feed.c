@@ -1,5 +1,6 @@
 #include "ui/sl-feed.h"
 
+#include "ui/sl-pixels.h"
 #include "ui/sl-resample.h"
 
 struct event {
@@ -35,6 +36,7 @@ struct sl_feed {
   gboolean has_frame;
   GdkTexture *preview; /* owned; enlarged, not yet delivered */
   guint preview_serial;
+  gboolean raw; /* previews are not enlarged */
 };
 
 static void
@@ -98,6 +100,7 @@ enlarge_frame (sl_feed *self, gpointer data)
   g_autoptr (GBytes) bytes = NULL;
   g_autoptr (GdkTexture) texture = NULL, old = NULL;
   struct frame frame;
+  gboolean raw;
   int factor;
 
   g_mutex_lock (&self->mutex);
@@ -105,15 +108,17 @@ enlarge_frame (sl_feed *self, gpointer data)
   rgba = g_steal_pointer (&self->frame.rgba);
   self->frame.room = 0;
   self->has_frame = FALSE;
+  raw = self->raw;
   g_mutex_unlock (&self->mutex);
 
   /* Eight makes a latent's preview as large as its picture; a large one needs less. */
-  factor = MAX (frame.width, frame.height) > 64 ? 4 : 8;
-  bytes =
-      sl_resample (rgba, frame.width, frame.height, frame.width * factor, frame.height * factor);
-  texture = gdk_memory_texture_new (frame.width * factor, frame.height * factor,
-                                    GDK_MEMORY_R8G8B8A8_PREMULTIPLIED, bytes,
-                                    (gsize) frame.width * factor * 4);
+  factor = raw ? 1 : MAX (frame.width, frame.height) > 64 ? 4 : 8;
+  if (raw)
+    bytes = g_bytes_new_take (g_steal_pointer (&rgba), (gsize) frame.width * frame.height * 4);
+  else
+    bytes =
+        sl_resample (rgba, frame.width, frame.height, frame.width * factor, frame.height * factor);
+  texture = sl_pixels_texture_new (bytes, frame.width * factor, frame.height * factor);
 
   g_mutex_lock (&self->mutex);
   old = self->preview;
@@ -171,6 +176,14 @@ sl_feed_free (sl_feed *self)
   g_free (self->frame.rgba);
   g_mutex_clear (&self->mutex);
   g_free (self);
+}
+
+void
+sl_feed_set_raw (sl_feed *self, gboolean raw)
+{
+  g_mutex_lock (&self->mutex);
+  self->raw = raw;
+  g_mutex_unlock (&self->mutex);
 }
 
 void

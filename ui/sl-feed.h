@@ -35,6 +35,9 @@ void sl_feed_close (sl_feed *feed);
 /* After sl_feed_close(), when nobody posts any more.  Joins the worker: not on the main thread. */
 void sl_feed_free (sl_feed *feed);
 
+/* Main thread: previews come as they are; whoever shows them enlarges them. */
+void sl_feed_set_raw (sl_feed *feed, gboolean raw);
+
 void sl_feed_post_progress (sl_feed *feed, const struct sl_feed_progress *progress);
 /* Copies the frame ([height, width, 4]); a frame that was not yet enlarged is dropped for it. */
 void sl_feed_post_frame (sl_feed *feed, guint serial, int width, int height, const uint8_t *rgba);

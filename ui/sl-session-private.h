@@ -25,6 +25,7 @@ struct _SlSession {
   double progress, left;
   GdkTexture *preview;
   char *error;
+  char *view, *view_reason; /* sl-session-live.c */
 };
 
 struct sl_job {
@@ -62,6 +63,8 @@ enum {
   SL_PROP_DEVICE_NAME,
   SL_PROP_DEVICE_REASON,
   SL_PROP_ERROR,
+  SL_PROP_VIEW,
+  SL_PROP_VIEW_REASON,
   SL_N_PROPS
 };
 

@@ -1,6 +1,7 @@
 /* ui/sl-session-ticket.c - the session's side of the engine's thread. */
 #include "ui/sl-session-private.h"
 
+#include "ui/sl-pixels.h"
 #include "ui/sl-resample.h"
 
 #define THUMBNAIL_HEIGHT 160
@@ -87,8 +88,7 @@ job_done_work (sl_feed *feed, gpointer data)
       .image = eng_image_ref (image),
       .release = (GDestroyNotify) eng_image_unref,
       .recipe = sl_session_recipe_from_params (eng_image_get_params (image)),
-      .texture = gdk_memory_texture_new (width, height, GDK_MEMORY_R8G8B8A8_PREMULTIPLIED, rgba,
-                                         (gsize) width * 4),
+      .texture = sl_pixels_texture_new (rgba, width, height),
       .thumbnail = make_thumbnail (g_bytes_get_data (rgba, NULL), width, height),
       .warning = g_strdup (eng_image_get_warning (image)),
       .seconds = eng_image_get_seconds (image),

@@ -280,6 +280,8 @@ sl_session_finalize (GObject *object)
   g_clear_object (&self->application);
   g_free (self->wanted_path);
   g_free (self->error);
+  g_free (self->view);
+  g_free (self->view_reason);
 
   G_OBJECT_CLASS (sl_session_parent_class)->finalize (object);
 }
@@ -350,6 +352,12 @@ sl_session_get_property (GObject *object, guint id, GValue *value, GParamSpec *p
   case SL_PROP_ERROR:
     g_value_set_string (value, self->error);
     break;
+  case SL_PROP_VIEW:
+    g_value_set_string (value, self->view ? self->view : "");
+    break;
+  case SL_PROP_VIEW_REASON:
+    g_value_set_string (value, self->view_reason ? self->view_reason : "");
+    break;
   case SL_PROP_MODEL_NAME:
   case SL_PROP_MODEL_PATH:
   case SL_PROP_MODEL_FAMILY:
@@ -390,6 +398,8 @@ sl_session_class_init (SlSessionClass *klass)
   props[SL_PROP_DEVICE_NAME] = g_param_spec_string ("device-name", NULL, NULL, "", flags);
   props[SL_PROP_DEVICE_REASON] = g_param_spec_string ("device-reason", NULL, NULL, "", flags);
   props[SL_PROP_ERROR] = g_param_spec_string ("error", NULL, NULL, NULL, flags);
+  props[SL_PROP_VIEW] = g_param_spec_string ("view", NULL, NULL, "", flags);
+  props[SL_PROP_VIEW_REASON] = g_param_spec_string ("view-reason", NULL, NULL, "", flags);
   g_object_class_install_properties (object_class, SL_N_PROPS, props);
 
   signals[SL_SIGNAL_RESULT] = g_signal_new ("result", SL_TYPE_SESSION, G_SIGNAL_RUN_LAST, 0, NULL,

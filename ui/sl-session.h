@@ -30,10 +30,13 @@ G_DECLARE_FINAL_TYPE (SlSession, sl_session, SL, SESSION, GObject)
  *   step, n-steps  of the current picture, 0 before its first step
  *   picture, n-pictures  which of the run, from 1
  *   left           seconds until the run ends; negative while unknown
- *   preview        GdkTexture of the newest step, enlarged; NULL before the first
+ *   preview        GdkTexture of the newest step; enlarged unless OpenGL shows it; NULL before the
+ *                  first
  *   model-name, model-path, model-family   of the loaded model, "" without one
  *   prompt-limit, size-multiple            its limits
  *   device-name, device-reason             as the engine says them
+ *   view, view-reason        how previews come to the screen, and why not in a better way, ""
+ *                            when they never leave the GPU
  *   error          the last failure in one line, NULL after it was dismissed
  * Signal "result" (SlResult): one more picture is in sl_session_get_results().
  * Signal "loaded": a model has been loaded; its defaults are there. */
@@ -59,6 +62,10 @@ void sl_session_get_size (SlSession *self, int *width, int *height);
 void sl_session_dismiss_error (SlSession *self);
 /* Shows a failure of someone else's work through the same property; error may be NULL: nothing. */
 void sl_session_take_error (SlSession *self, GError *error);
+
+/* Told by what shows the previews: OpenGL, or GTK, which wants them enlarged; reason: why it is not
+ * OpenGL, or NULL. */
+void sl_session_set_view (SlSession *self, gboolean gl, const char *name, const char *reason);
 
 /* What can be chosen: name is for people, id for the settings; NULL past the last; 0 is the
  * default. */

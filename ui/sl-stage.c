@@ -32,6 +32,7 @@ struct _SlStage {
   SlResult *shown;  /* on the canvas; NULL: the one being made */
   gboolean started; /* something was on the canvas */
   gboolean bare;
+  guint realize_later; /* source id */
 };
 
 G_DEFINE_FINAL_TYPE (SlStage, sl_stage, ADW_TYPE_BIN)
@@ -210,6 +211,16 @@ has_picture_cb (SlStage *self)
   gtk_widget_set_visible (GTK_WIDGET (self->zoom_box), sl_canvas_get_has_picture (self->canvas));
 }
 
+static void
+has_gl_cb (SlStage *self)
+{
+  SlGlView *view = sl_canvas_get_view (self->canvas);
+
+  if (self->session)
+    sl_session_set_view (self->session, sl_canvas_get_has_gl (self->canvas),
+                         sl_gl_view_get_name (view), sl_gl_view_get_reason (view));
+}
+
 void
 sl_stage_set_shown (SlStage *self, SlResult *result)
 {
@@ -264,6 +275,29 @@ drag_begin_cb (SlStage *self, GdkDrag *drag, GtkDragSource *source)
     gtk_drag_source_set_icon (source, GDK_PAINTABLE (sl_result_get_thumbnail (self->shown)), 0, 0);
 }
 
+/* The canvas is on a page that is not shown yet.  Making its OpenGL context takes a moment, which
+ * the first picture shall not wait for. */
+static gboolean
+realize_later_cb (gpointer data)
+{
+  SlStage *self = data;
+
+  self->realize_later = 0;
+  if (gtk_widget_get_realized (GTK_WIDGET (self)))
+    gtk_widget_realize (GTK_WIDGET (sl_canvas_get_view (self->canvas)));
+  return G_SOURCE_REMOVE;
+}
+
+static void
+sl_stage_map (GtkWidget *widget)
+{
+  SlStage *self = SL_STAGE (widget);
+
+  GTK_WIDGET_CLASS (sl_stage_parent_class)->map (widget);
+  if (!self->realize_later)
+    self->realize_later = g_idle_add_full (G_PRIORITY_LOW, realize_later_cb, self, NULL);
+}
+
 void
 sl_stage_bind (SlStage *self, SlSession *session)
 {
@@ -277,6 +311,7 @@ sl_stage_bind (SlStage *self, SlSession *session)
   g_return_if_fail (SL_IS_STAGE (self) && !self->session);
 
   self->session = g_object_ref (session);
+  g_signal_connect_swapped (self->canvas, "notify::has-gl", G_CALLBACK (has_gl_cb), self);
   for (guint i = 0; i < G_N_ELEMENTS (watch); i++)
     g_signal_connect_object (session, watch[i].signal, G_CALLBACK (watch[i].callback), self,
                              G_CONNECT_SWAPPED);
@@ -288,6 +323,7 @@ sl_stage_dispose (GObject *object)
 {
   SlStage *self = SL_STAGE (object);
 
+  g_clear_handle_id (&self->realize_later, g_source_remove);
   g_clear_object (&self->shown);
   g_clear_object (&self->session);
 
@@ -300,6 +336,7 @@ sl_stage_class_init (SlStageClass *klass)
   GtkWidgetClass *widget_class = GTK_WIDGET_CLASS (klass);
 
   G_OBJECT_CLASS (klass)->dispose = sl_stage_dispose;
+  widget_class->map = sl_stage_map;
 
   g_type_ensure (SL_TYPE_CANVAS);
   g_type_ensure (SL_TYPE_WELCOME);
@@ -333,4 +370,5 @@ static void
 sl_stage_init (SlStage *self)
 {
   gtk_widget_init_template (GTK_WIDGET (self));
+  has_picture_cb (self);
 }
