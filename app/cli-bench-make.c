@@ -8,6 +8,7 @@ struct wait {
   GCond cond;
   int left;         /* jobs that are not done */
   int step;         /* the last one told */
+  double elapsed;   /* seconds, when it was told */
   eng_image *image; /* of the last job */
   GError *error;    /* the first */
 };
@@ -50,8 +51,10 @@ progress_cb (eng_job *job, const struct eng_progress *progress, void *data)
   struct wait *w = data;
 
   g_mutex_lock (&w->mutex);
-  if (progress->stage == ENG_STAGE_DENOISE)
+  if (progress->stage == ENG_STAGE_DENOISE) {
     w->step = progress->step;
+    w->elapsed = progress->elapsed;
+  }
   g_cond_signal (&w->cond);
   g_mutex_unlock (&w->mutex);
 }
@@ -101,49 +104,57 @@ cli_bench_make (eng_engine *engine, const struct eng_params *params, GError **er
   return image;
 }
 
+/* Waits for the jobs that were submitted before one was refused. */
+static void
+wait_for_some (struct wait *w, int refused)
+{
+  g_mutex_lock (&w->mutex);
+  w->left -= refused;
+  g_mutex_unlock (&w->mutex);
+  wait_for_all (w);
+}
+
 double
-cli_bench_make_queue (eng_engine *engine, const struct eng_params *params, int n, GError **error)
+cli_bench_make_queue (struct cli_bench *bench, const struct eng_params *params, int n,
+                      GError **error)
 {
   const gint64 begin = g_get_monotonic_time ();
   struct wait w;
   const struct eng_observer observer = { .done = done_cb, .data = &w };
-  double seconds = -1;
+  g_autoptr (GError) refusal = NULL;
+  double seconds;
 
   wait_init (&w, n);
-  for (int i = 0; i < n; i++) {
+  for (int i = 0; i < n && !refusal; i++) {
+    g_autofree char *prompt = cli_bench_dup_prompt (bench, bench->tokens);
     struct eng_params own = *params;
     eng_job *job;
 
-    own.seed += i;
-    job = eng_engine_submit (engine, &own, &observer, error);
-    if (job) {
+    own.prompt = prompt;
+    job = eng_engine_submit (bench->engine, &own, &observer, &refusal);
+    if (job)
       eng_job_unref (job);
-      continue;
-    }
-    g_mutex_lock (&w.mutex);
-    w.left -= n - i; /* those that were never submitted */
-    g_mutex_unlock (&w.mutex);
-    wait_for_all (&w);
-    wait_clear (&w);
-    return -1;
+    else
+      wait_for_some (&w, n - i);
   }
   wait_for_all (&w);
-  if (w.error)
-    g_propagate_error (error, g_steal_pointer (&w.error));
-  else
-    seconds = (g_get_monotonic_time () - begin) * 1e-6;
+  seconds = (g_get_monotonic_time () - begin) * 1e-6;
+  if (refusal || w.error) {
+    g_propagate_error (error, refusal ? g_steal_pointer (&refusal) : g_steal_pointer (&w.error));
+    seconds = -1;
+  }
   wait_clear (&w);
   return seconds;
 }
 
 double
-cli_bench_cancel (eng_engine *engine, const struct eng_params *params, GError **error)
+cli_bench_cancel (eng_engine *engine, const struct eng_params *params, double part, GError **error)
 {
   struct wait w;
   const struct eng_observer observer = { progress_cb, done_cb, &w };
   g_autoptr (eng_job) job = NULL;
   gint64 begin;
-  double seconds = -1;
+  double seconds = -1, each;
 
   wait_init (&w, 1);
   job = eng_engine_submit (engine, params, &observer, error);
@@ -154,7 +165,9 @@ cli_bench_cancel (eng_engine *engine, const struct eng_params *params, GError **
   g_mutex_lock (&w.mutex);
   while (w.left > 0 && w.step < 2)
     g_cond_wait (&w.cond, &w.mutex);
+  each = w.step > 0 ? w.elapsed / w.step : 0;
   g_mutex_unlock (&w.mutex);
+  g_usleep ((gulong) (each * part * 1e6));
   begin = g_get_monotonic_time ();
   eng_job_cancel (job);
   wait_for_all (&w);

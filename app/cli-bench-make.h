@@ -20,10 +20,11 @@ char *cli_bench_dup_prompt (struct cli_bench *bench, int tokens);
 
 /* Makes one picture and waits for it; NULL and error when it fails. */
 eng_image *cli_bench_make (eng_engine *engine, const struct eng_params *params, GError **error);
-/* Submits n pictures at once, seeds counting up, and waits for all: seconds from the first submit
- * to the last picture; negative and error when one fails. */
-double cli_bench_make_queue (eng_engine *engine, const struct eng_params *params, int n,
+/* Submits n pictures at once, each with a prompt of its own, and waits for all: seconds from the
+ * first submit to the last picture; negative and error when one fails. */
+double cli_bench_make_queue (struct cli_bench *bench, const struct eng_params *params, int n,
                              GError **error);
-/* Seconds from a cancel in the middle of the steps to the end of the job; negative and error when
- * the job ended in another way. */
-double cli_bench_cancel (eng_engine *engine, const struct eng_params *params, GError **error);
+/* Seconds from a cancel, part of a step after the second one, to the end of the job; negative and
+ * error when the job ended in another way. */
+double cli_bench_cancel (eng_engine *engine, const struct eng_params *params, double part,
+                         GError **error);

@@ -1,5 +1,5 @@
 /* app/cli-bench.c - how long the parts of a picture take, here and now. */
-#include "app/cli-bench-make.h"
+#include "app/cli-bench-trials.h"
 #include "app/cli-output.h"
 #include "app/cli.h"
 
@@ -8,8 +8,9 @@
 
 struct options {
   char *model, *device, *prompt, *sizes, *json;
-  int width, height, steps, tokens, text_tokens, repeats, threads;
+  int width, height, steps, tokens, text_tokens, repeats, threads, queue;
   double cfg;
+  gboolean passes, ablations, cancel;
 };
 
 struct size {
@@ -142,21 +143,49 @@ record_memory (struct cli_bench *bench, const char *name)
 }
 
 static gboolean
-measure (struct cli_bench *bench, const struct options *o, GArray *sizes, GError **error)
+measure_pictures (struct cli_bench *bench, const struct options *o, GArray *sizes, GError **error)
 {
   if (!measure_first (bench, g_array_index (sizes, struct size, 0), error))
     return FALSE;
-  cli_report_print (bench->report, 0);
   for (guint i = 0; i < sizes->len; i++) {
     if (!measure_size (bench, g_array_index (sizes, struct size, i), error))
       return FALSE;
     record_memory (bench, "memory in use on the GPU");
-    cli_report_print (bench->report, 0);
   }
-  if (o->text_tokens > 0 && !measure_text (bench, o->text_tokens, error))
+  return o->text_tokens <= 0 || measure_text (bench, o->text_tokens, error);
+}
+
+/* What is measured beside pictures, and told even when it fails at some point. */
+static gboolean
+measure_more (struct cli_bench *bench, const struct options *o, GArray *sizes, double *ceiling,
+              GError **error)
+{
+  const struct size first = g_array_index (sizes, struct size, 0);
+
+  if (o->passes && (*ceiling = cli_bench_ceilings (bench, error)) <= 0)
     return FALSE;
-  cli_report_print (bench->report, 0);
-  return TRUE;
+  for (guint i = 0; i < sizes->len && o->passes; i++) {
+    const struct size size = g_array_index (sizes, struct size, i);
+    if (!cli_bench_passes (bench, size.width, size.height, error))
+      return FALSE;
+  }
+  if (o->passes && o->text_tokens > 0 && !cli_bench_text (bench, o->text_tokens, error))
+    return FALSE;
+  if (o->cancel && !cli_bench_cancels (bench, first.width, first.height, error))
+    return FALSE;
+  return !o->ablations || cli_bench_ablations (bench, first.width, first.height, o->queue, error);
+}
+
+static gboolean
+measure (struct cli_bench *bench, const struct options *o, GArray *sizes, GError **error)
+{
+  double ceiling = 0;
+  const gboolean ok =
+      measure_pictures (bench, o, sizes, error) && measure_more (bench, o, sizes, &ceiling, error);
+
+  cli_report_note (bench->report, "one picture at a time: the forward has no batch of 2 or 4");
+  cli_report_print (bench->report, ceiling);
+  return ok;
 }
 
 /* "512,768,1024x512"; without: the one of width and height, or the model's own. */
@@ -231,7 +260,7 @@ bench (struct options *o)
 int
 cli_bench (int argc, char **argv)
 {
-  struct options o = { .repeats = 5 };
+  struct options o = { .repeats = 5, .queue = 16 };
   const GOptionEntry entries[] = {
     { "model", 'm', 0, G_OPTION_ARG_FILENAME, &o.model, "Default: the starter model", "PATH" },
     { "prompt", 'p', 0, G_OPTION_ARG_FILENAME, &o.prompt, "What the prompts begin with", "TEXT" },
@@ -243,6 +272,11 @@ cli_bench (int argc, char **argv)
     { "steps", 0, 0, G_OPTION_ARG_INT, &o.steps, "Steps", "N" },
     { "cfg-scale", 0, 0, G_OPTION_ARG_DOUBLE, &o.cfg, "Guidance; 1 is off", "X" },
     { "repeats", 'r', 0, G_OPTION_ARG_INT, &o.repeats, "Pictures after the warm-up (5)", "N" },
+    { "passes", 0, 0, G_OPTION_ARG_NONE, &o.passes, "Ceilings, and each pass alone", NULL },
+    { "ablations", 0, 0, G_OPTION_ARG_NONE, &o.ablations,
+      "What each means of going fast is worth, at the first size", NULL },
+    { "queue", 0, 0, G_OPTION_ARG_INT, &o.queue, "Pictures that wait together then (16)", "N" },
+    { "cancel", 0, 0, G_OPTION_ARG_NONE, &o.cancel, "Time from a cancel to its end", NULL },
     { "json", 0, 0, G_OPTION_ARG_FILENAME, &o.json, "Write every number there", "FILE" },
     { "device", 0, 0, G_OPTION_ARG_FILENAME, &o.device, "auto, cpu or cuda", "NAME" },
     { "threads", 't', 0, G_OPTION_ARG_INT, &o.threads, "Of the CPU; default: all cores", "N" },
