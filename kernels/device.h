@@ -43,9 +43,10 @@ typedef struct {
   int64_t stride; /* elements from one row to the next; dim[3] when packed */
 } krn_tensor;
 
-typedef struct krn_stream krn_stream; /* an ordered queue of work */
-typedef struct krn_event krn_event;   /* a point in a stream, with its time */
-typedef struct krn_graph krn_graph;   /* recorded work, to be launched as one */
+typedef struct krn_stream krn_stream;         /* an ordered queue of work */
+typedef struct krn_event krn_event;           /* a point in a stream, with its time */
+typedef struct krn_graph krn_graph;           /* recorded work, to be launched as one */
+typedef struct krn_gl_texture krn_gl_texture; /* a texture of OpenGL's that the device may write */
 
 enum krn_rope {
   KRN_ROPE_INTERLEAVED, /* rotates (x[2i], x[2i + 1]): S3-DiT */
@@ -182,6 +183,19 @@ struct krn_device {
   krn_status (*capture_end) (krn_stream *stream, krn_graph **graph);
   krn_status (*graph_launch) (krn_stream *stream, krn_graph *graph);
   void (*graph_free) (krn_graph *graph);
+
+  /* OpenGL: frames into textures without the host.  All four are NULL on a device that knows no
+   * OpenGL (the CPU).  Called on the thread on which the context is current; the host waits for
+   * nothing, but the driver may for what the context still has to do.
+   * check: 0 when this GPU drives the current context, KRN_ERROR_UNSUPPORTED when another one of
+   * NVIDIA's does.  register: a GL_TEXTURE_2D of GL_RGBA8 whose storage stays as it is until
+   * unregister (NULL allowed).  copy: all of the texture = rgba, u8 {1, height, width, 4} packed,
+   * row 0 first; OpenGL sees it in whatever it is told afterwards. */
+  krn_status (*gl_check) (struct krn_device *device);
+  krn_status (*gl_register) (struct krn_device *device, krn_gl_texture **texture, unsigned name,
+                             int width, int height);
+  void (*gl_unregister) (krn_gl_texture *texture);
+  krn_status (*gl_copy) (krn_stream *stream, krn_gl_texture *texture, krn_tensor rgba);
 
   /* Copies.  upload: n elements of host memory of any float dtype (or i32 to i32) into packed dst,
    * converting; the host memory must stay until the stream got there.  download: packed src to host

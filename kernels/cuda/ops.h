@@ -21,6 +21,12 @@ krn_status krn_cuda_attention_prepare (void);
 krn_status krn_cuda_attention_wide_prepare (void);
 krn_status krn_cuda_conv_prepare (void);
 
+krn_status krn_cuda_gl_check (struct krn_device *device);
+krn_status krn_cuda_gl_register (struct krn_device *device, krn_gl_texture **texture, unsigned name,
+                                 int width, int height);
+void krn_cuda_gl_unregister (krn_gl_texture *texture);
+krn_status krn_cuda_gl_copy (krn_stream *stream, krn_gl_texture *texture, krn_tensor rgba);
+
 krn_status krn_cuda_upload (krn_stream *stream, krn_tensor dst, const void *src,
                             krn_dtype src_dtype);
 krn_status krn_cuda_download (krn_stream *stream, void *dst, krn_tensor src);
