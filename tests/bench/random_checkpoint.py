@@ -271,7 +271,6 @@ def write_json(path, value):
 
 def write_rest(folder, text, transformer, vae):
     version = {"_diffusers_version": INDEX["_diffusers_version"]}
-    write_json(folder / "model_index.json", INDEX)
     write_json(folder / "transformer/config.json",
                {"_class_name": "ZImageTransformer2DModel"} | version | transformer)
     write_json(folder / "vae/config.json", {"_class_name": "AutoencoderKL"} | version | vae)
@@ -298,7 +297,7 @@ def main():
     own = TINY if args.tiny else {}
     transformer = TRANSFORMER | own.get("transformer", {})
     text, vae = TEXT | own.get("text", {}), VAE | own.get("vae", {})
-    if (args.folder / "model_index.json").exists():
+    if (args.folder / "transformer" / "config.json").exists():
         shutil.rmtree(args.folder)
     args.folder.mkdir(parents=True, exist_ok=True)
     parts = (
@@ -317,6 +316,7 @@ def main():
                 for job in write_weights(args.folder / name, stem, tensors, args, pool)]
         write_rest(args.folder, text, transformer, vae)
         written = sum(job.result() for job in jobs)
+    write_json(args.folder / "model_index.json", INDEX)  # last: a folder that has it is whole
     seconds = time.perf_counter() - begin
     print(f"{args.folder}: {len(jobs)} tensors, {written / 1e9:.2f} GB, seed {args.seed}, "
           f"{args.device}, {seconds:.1f} s")
