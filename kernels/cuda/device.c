@@ -383,6 +383,8 @@ find_gpu (struct krn_cuda_device *self, char *reason, size_t size)
     error = cudaGetDeviceProperties (&gpu, 0);
   if (error == cudaSuccess)
     error = cudaFree (NULL); /* makes the context, which tells whether the GPU can be used */
+  if (is_sticky (error) && cudaDeviceReset () == cudaSuccess)
+    error = cudaFree (NULL); /* an earlier one was lost after its device was closed */
   if (error != cudaSuccess) {
     snprintf (reason, size, "The GPU cannot be used: %s.", cudaGetErrorString (error));
     return krn_cuda_status (error);

@@ -2,15 +2,15 @@
  *
  * First each block sums a part of the pixels for every channel, then a block for each group adds
  * the parts up, then all is written, the last pixels first: of what was read last the cache still
- * has some.  The parts depend on the shape only and nothing is added
+ * has some.  The parts depend on the shape and the GPU only and nothing is added
  * atomically, so that runs are bit-equal.  Sums are relative to the group's first element, so that
  * a mean far from 0 does not cancel the variance; in f32 within a thread, in f64 across parts. */
 #include "kernels/cuda/common.cuh"
 
 enum {
   THREADS = 256,
-  FINISHERS = 512,   /* threads that add up a group */
-  PARTS = 2048,      /* at most, of an image's pixels */
+  FINISHERS = 1024,  /* threads that add up a group */
+  RESIDENT = 3,      /* blocks of a multiprocessor, by their registers: parts of an image */
   SUMS = 1 << 19,    /* at most, parts times channels: 4 MiB of scratch */
   PART_ROWS = 8,     /* pixels of a part at least */
   PASS = 4,          /* pixels of a thread whose reads are on their way at once */
@@ -40,7 +40,7 @@ struct image {
 /* A thread adds up eight channels of every deep-th pixel; then the first of them add up what the
  * threads have. */
 static __global__ void
-sum_parts (struct image g)
+__launch_bounds__ (THREADS, RESIDENT) sum_parts (struct image g)
 {
   __shared__ float shared[16][THREADS];
   const unsigned chunks = (unsigned) ((g.c + 7) / 8);
@@ -94,7 +94,7 @@ sum_parts (struct image g)
 
 /* One block a group. */
 static __global__ void
-finish_groups (struct image g)
+__launch_bounds__ (FINISHERS) finish_groups (struct image g)
 {
   const size_t first = blockIdx.x * g.size;
   const double n = (double) g.pixels * (double) g.size;
@@ -181,11 +181,11 @@ count_tiles (size_t pixels, size_t c)
 }
 
 static unsigned
-count_parts (size_t pixels, size_t c)
+count_parts (size_t pixels, size_t c, size_t processors)
 {
   size_t parts = (pixels + PART_ROWS - 1) / PART_ROWS;
 
-  parts = parts < PARTS ? parts : PARTS;
+  parts = parts < RESIDENT * processors ? parts : RESIDENT * processors;
   parts = parts < SUMS / c ? parts : SUMS / c;
   return (unsigned) parts;
 }
@@ -212,7 +212,7 @@ krn_cuda_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor 
   g.size = (size_t) (c / groups);
   g.y_stride = (size_t) y.stride;
   g.x_stride = (size_t) x.stride;
-  g.parts = count_parts (g.pixels, g.c);
+  g.parts = count_parts (g.pixels, g.c, (size_t) stream->device->processors);
   g.eps = eps;
   g.silu = silu;
   g.aligned = krn_is_aligned (x) && krn_is_aligned (y);

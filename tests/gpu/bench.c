@@ -12,7 +12,13 @@ enum { TOKENS = 4160, DIM = 3840, HEADS = 30, WIDE = 10240, WARM = 3, SAMPLES = 
 
 /* Uploaded once, the start of every input; the largest is a picture of 1024^2 by 256.  RANDOM of
  * them are drawn, then they repeat. */
-enum { INPUT = 1 << 28, RANDOM = 1000003, TURNS = 3, TURN = INPUT / TURNS / 1024 * 1024 };
+enum {
+  INPUT = 1 << 28,
+  RANDOM = 1000003,
+  TURNS = 3,
+  TURN = INPUT / TURNS / 1024 * 1024,
+  AHEAD = 1 << 26
+};
 
 struct tensors {
   krn_tensor y, x, w, b, scale, rope;
@@ -26,6 +32,12 @@ struct timed {
   double flops, bytes;
   bool turns; /* tensors of up to TURN elements, in other memory each time */
 };
+
+static krn_status
+run_copy (const struct timed *self)
+{
+  return t.gpu->copy (t.stream, self->at.y, self->at.x);
+}
 
 /* Bytes a millisecond of a large copy, which is run first. */
 static double copy_rate;
@@ -45,7 +57,11 @@ turn (krn_tensor *tensor, int i)
     tensor->data = (uint16_t *) tensor->data + (size_t) (i % TURNS) * TURN;
 }
 
-/* The median; times are sorted. */
+/* What is timed is enqueued while this is still busy: else a short kernel's time is that of its
+ * launch.  It leaves nothing of the inputs in the cache, either. */
+static struct timed ahead;
+
+/* Times are sorted. */
 static krn_status
 measure (double times[SAMPLES], const struct timed *timed)
 {
@@ -61,6 +77,7 @@ measure (double times[SAMPLES], const struct timed *timed)
       turn (&self.at.x, i);
       turn (&self.at.w, i);
     }
+    ahead.run (&ahead);
     t.gpu->event_record (t.stream, a);
     status = self.run (&self);
     t.gpu->event_record (t.stream, b);
@@ -149,12 +166,6 @@ run_silu_gate (const struct timed *self)
 }
 
 static krn_status
-run_copy (const struct timed *self)
-{
-  return t.gpu->copy (t.stream, self->at.y, self->at.x);
-}
-
-static krn_status
 run_patchify (const struct timed *self)
 {
   return t.gpu->patchify (t.stream, self->at.y, self->at.x, 2);
@@ -186,6 +197,7 @@ matrix (void *data, int64_t rows, int64_t cols)
  * timed: it takes what cuBLASLt's own rule puts first. */
 struct bench {
   void *y, *x, *w;
+  void *spare; /* AHEAD elements, twice */
   krn_tensor scale, rope;
   struct krn_device *untimed;
   krn_stream *stream;
@@ -358,6 +370,8 @@ bench_make (struct bench *bench)
     status = bench->untimed->stream_new (bench->untimed, &bench->stream);
   for (int i = 0; i < 3 && status == KRN_OK; i++)
     status = t.gpu->alloc (t.gpu, parts[i], INPUT * sizeof *numbers);
+  if (status == KRN_OK)
+    status = t.gpu->alloc (t.gpu, &bench->spare, 2 * AHEAD * sizeof *numbers);
   bench->scale = krn_tensor_make (NULL, KRN_F32, 1, 1, 1, DIM);
   bench->rope = krn_tensor_make (NULL, KRN_F32, 1, 1, TOKENS, 128);
   if (status == KRN_OK)
@@ -386,6 +400,9 @@ bench (void)
   double copy;
 
   if (status == KRN_OK) {
+    ahead.run = run_copy;
+    ahead.at.y = matrix (bench.spare, 1, AHEAD);
+    ahead.at.x = matrix ((uint16_t *) bench.spare + AHEAD, 1, AHEAD);
     copy = report (
         &(struct timed){ "copy", run_copy,
                          .at = { .y = matrix (bench.y, 1, INPUT), .x = matrix (bench.x, 1, INPUT) },
@@ -404,6 +421,7 @@ bench (void)
   t.gpu->free_memory (t.gpu, bench.y);
   t.gpu->free_memory (t.gpu, bench.x);
   t.gpu->free_memory (t.gpu, bench.w);
+  t.gpu->free_memory (t.gpu, bench.spare);
   t.gpu->free_memory (t.gpu, bench.scale.data);
   t.gpu->free_memory (t.gpu, bench.rope.data);
 }

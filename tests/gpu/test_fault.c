@@ -76,6 +76,7 @@ test_fault (void)
   status = t.open_gpu (&t.gpu, reason, sizeof reason);
   if (status) {
     fail (reason);
+    fflush (stdout);
     _exit (LOST); /* there is no device to close */
   }
   check_true (t.gpu->stream_new (t.gpu, &t.stream) == KRN_OK, "no stream after a fault");

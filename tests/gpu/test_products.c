@@ -6,13 +6,17 @@
 static void
 linear (krn_dtype dtype, int64_t rows, int64_t in, int64_t out, int flags)
 {
+  static const char *const names[2][4] = {
+    { "linear bf16", "linear bf16, bias", "linear bf16, add", "linear bf16, bias and add" },
+    { "linear f32", "linear f32, bias", "linear f32, add", "linear f32, bias and add" },
+  };
   struct pair x = pair_input (dtype, 1, 1, rows, in, 0.f);
   struct pair w = pair_input (KRN_BF16, 1, 1, out, in, 0.f);
   struct pair bias = flags & 1 ? pair_vector (KRN_BF16, out, 0.f) : absent;
   struct pair y =
       flags & 2 ? pair_input (dtype, 1, 1, rows, out, 0.f) : pair_output (dtype, 1, 1, rows, out);
 
-  begin (dtype == KRN_F32 ? "linear f32" : "linear bf16");
+  begin (names[dtype == KRN_F32][flags]);
   check (&y, t.cpu->linear (t.cpu_stream, y.cpu, x.cpu, w.cpu, bias.cpu, flags & 2),
          t.gpu->linear (t.stream, y.gpu, x.gpu, w.gpu, bias.gpu, flags & 2),
          dtype == KRN_F32 ? F32_ROUNDED : BF16_ROUNDED);
