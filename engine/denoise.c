@@ -2,13 +2,33 @@
 #include "engine/making.h"
 
 #include "engine/latent_file.h"
-#include "engine/noise.h"
 #include "engine/params.h"
 #include "engine/sampler.h"
 #include "engine/schedule.h"
 
 #include <math.h>
 #include <string.h>
+
+/* Device memory of the loop.  What a step looks at lies at the same addresses for any picture of
+ * the same size and captions; what depends on the number of steps is in the copy lane's memory. */
+struct eng_loop {
+  krn_tensor x, base, history, noise, denoised; /* latents */
+  krn_tensor coefs, modulation;                 /* the current step's rows */
+  krn_tensor rope[2], refined[2];               /* of each caption */
+  krn_tensor out[2];                            /* the network's output for each caption */
+  krn_tensor all_noise;                         /* f32 [n_noise - 1, channels * h * w] */
+  krn_tensor all_coefs, all_modulation;         /* f32 [evaluations, ...] */
+  krn_tensor sinusoid;
+
+  struct eng_run run;    /* its arena is as it was before the first step */
+  guint i;               /* of the evaluation */
+  int n_noises;          /* latents of fresh noise that were used */
+  int done;              /* operations of the evaluation that are enqueued */
+  int segment;           /* operations of its segments */
+  struct eng_step *step; /* what is known of it; borrowed */
+};
+
+/* ---- On the host ---- */
 
 /* The first noise from a file.  A value that is not finite would make every pixel so. */
 static gboolean
@@ -28,54 +48,68 @@ read_noise (struct eng_making *p, size_t size, GError **error)
   return TRUE;
 }
 
-static gboolean
-draw_noise (struct eng_making *p, GError **error)
+/* One latent a call: a draw takes milliseconds. */
+enum eng_result
+eng_denoise_draw (struct eng_making *p, GError **error)
 {
   const size_t size = (size_t) p->channels * p->h * p->w;
-  struct eng_noise noise;
+  const gint64 begin = g_get_monotonic_time ();
 
-  p->noise = g_try_malloc_n (p->n_noise, size * sizeof (float));
   if (!p->noise) {
-    g_autofree char *needed = g_format_size (p->n_noise * size * sizeof (float));
-    g_set_error (error, ENG_ERROR, ENG_ERROR_MEMORY, "the noise needs %s of host memory", needed);
-    return FALSE;
+    p->noise =
+        eng_staging_take (p->staging, p->n_noise * size * sizeof (float), "the noise", error);
+    if (!p->noise)
+      return ENG_FAILED;
+    eng_noise_init (&p->generator, p->params->rng, p->params->seed);
   }
-
-  eng_noise_init (&noise, p->params->rng, p->params->seed);
-  for (int i = 0; i < p->n_noise; i++)
-    eng_noise_fill (&noise, p->noise + i * size, size);
-  return !p->params->init_latents || read_noise (p, size, error);
+  eng_noise_fill (&p->generator, p->noise + p->n_drawn * size, size);
+  if (p->n_drawn++ == 0 && p->params->init_latents && !read_noise (p, size, error))
+    return ENG_FAILED;
+  eng_clock_add_host (p->clock, "noise", begin);
+  return p->n_drawn < p->n_noise ? ENG_AGAIN : ENG_NEXT;
 }
 
-static void
-fill_tables (struct eng_making *p)
+static const struct eng_evaluation *
+get_evaluation (const struct eng_making *p, guint i)
+{
+  return &g_array_index (p->evaluations, struct eng_evaluation, i);
+}
+
+enum eng_result
+eng_denoise_tables (struct eng_making *p, GError **error)
 {
   const eng_z_image *transformer = p->pipeline->model->transformer;
-  const struct eng_z_image_sizes *sizes = eng_z_image_get_sizes (transformer);
-  const int n = p->evaluations->len;
-  const int image = eng_z_image_pad (transformer, p->h / sizes->patch * (p->w / sizes->patch));
+  const size_t width = eng_z_image_get_sizes (transformer)->time_width;
   const struct eng_prompt *prompts[2] = { p->positive, p->negative };
+  const size_t n = p->evaluations->len;
+  const gint64 begin = g_get_monotonic_time ();
   g_autofree float *t = g_new (float, n);
 
-  p->sinusoid = g_new (float, (size_t) n * sizes->time_width);
-  p->coefs = g_new (float, (size_t) n *KRN_STEP_COEFS);
-  for (int i = 0; i < n; i++) {
-    const struct eng_evaluation *e = &g_array_index (p->evaluations, struct eng_evaluation, i);
+  p->sinusoid = eng_staging_take (p->staging, n * width * sizeof (float), "the schedule", error);
+  p->coefs = p->sinusoid ? eng_staging_take (p->staging, n * sizeof (struct krn_step_coefs),
+                                             "the schedule", error)
+                         : NULL;
+  if (!p->coefs)
+    return ENG_FAILED;
+  for (size_t i = 0; i < n; i++) {
+    const struct eng_evaluation *e = get_evaluation (p, i);
 
     t[i] = 1.f - e->sigma;
-    memcpy (p->coefs + (size_t) i * KRN_STEP_COEFS, &e->coefs, sizeof e->coefs);
+    memcpy (p->coefs + i * KRN_STEP_COEFS, &e->coefs, sizeof e->coefs);
   }
   eng_z_image_sinusoid (transformer, p->sinusoid, t, n);
-
   for (int i = 0; i < 2 && prompts[i]; i++) {
-    p->rope[i] = g_new (float, (size_t) (image + prompts[i]->padded) * sizes->head_dim);
-    eng_z_image_rope (transformer, p->rope[i], p->h, p->w, prompts[i]->padded);
+    p->rope[i] = eng_ropes_get (p->pipeline->ropes, p->h, p->w, prompts[i]->padded, error);
+    if (!p->rope[i])
+      return ENG_FAILED;
   }
+  eng_clock_add_host (p->clock, "tables", begin);
+  return ENG_NEXT;
 }
 
 /* The schedule of params, with what only the model's own grid has. */
-static void
-plan_evaluations (struct eng_making *p)
+void
+eng_denoise_schedule (struct eng_making *p)
 {
   const struct eng_schedule_config *config = &p->pipeline->model->info->schedule;
   const gboolean own = p->params->schedule == ENG_SCHEDULE_SIMPLE;
@@ -95,33 +129,18 @@ plan_evaluations (struct eng_making *p)
     p->n_noise += g_array_index (p->evaluations, struct eng_evaluation, i).uses_noise;
 }
 
-gboolean
-eng_denoise_prepare (struct eng_making *p, GError **error)
-{
-  if (!draw_noise (p, error))
-    return FALSE;
-  fill_tables (p);
-  return TRUE;
-}
+/* ---- The loop's memory ---- */
 
-/* Device memory of the loop; the addresses are the same at every step. */
-struct loop {
-  krn_tensor x, base, history, noise, denoised; /* latents */
-  krn_tensor all_noise;                         /* f32 [n_noise - 1, channels * h * w] */
-  krn_tensor all_coefs, coefs;                  /* f32 [evaluations, ...] and the current row */
-  krn_tensor all_modulation, modulation;
-  krn_tensor rope[2];
-  krn_tensor out[2]; /* the network's output for each prompt */
-  krn_tensor rgba;   /* preview */
-};
-
+/* Of the two runs, tables is for what depends on the number of steps. */
 static void
-take_loop (struct loop *l, struct eng_run *run, const struct eng_making *p)
+take_loop (struct eng_loop *l, struct eng_run *run, struct eng_run *tables,
+           const struct eng_making *p)
 {
   const struct eng_z_image_sizes *sizes = eng_z_image_get_sizes (p->pipeline->model->transformer);
+  const krn_dtype act = run->device->activation;
   const int tokens = p->h / sizes->patch * (p->w / sizes->patch);
   const int image = eng_z_image_pad (p->pipeline->model->transformer, tokens);
-  const struct eng_prompt *prompts[2] = { p->positive, p->negative };
+  const int64_t latent = (int64_t) p->channels * p->h * p->w;
   const int n = p->evaluations->len;
 
   l->x = eng_making_take_latent (p, run);
@@ -129,30 +148,28 @@ take_loop (struct loop *l, struct eng_run *run, const struct eng_making *p)
   l->history = eng_making_take_latent (p, run);
   l->noise = eng_making_take_latent (p, run);
   l->denoised = eng_making_take_latent (p, run);
-  if (p->n_noise > 1)
-    l->all_noise =
-        eng_run_take (run, KRN_F32, 1, 1, p->n_noise - 1, (int64_t) p->channels * p->h * p->w);
-  l->all_coefs = eng_run_take (run, KRN_F32, 1, 1, n, KRN_STEP_COEFS);
   l->coefs = eng_run_take (run, KRN_F32, 1, 1, 1, KRN_STEP_COEFS);
-  l->all_modulation = eng_run_take (run, KRN_F32, 1, 1, n, sizes->modulation);
   l->modulation = eng_run_take (run, KRN_F32, 1, 1, 1, sizes->modulation);
-  for (int i = 0; i < 2 && prompts[i]; i++) {
-    l->rope[i] = eng_run_take (run, KRN_F32, 1, 1, image + prompts[i]->padded, sizes->head_dim);
-    l->out[i] = eng_run_take (run, run->device->activation, 1, 1, tokens,
-                              sizes->patch * sizes->patch * p->channels);
+  for (int i = 0; i < 2 && p->padded[i]; i++) {
+    const int padded = p->padded[i];
+
+    l->rope[i] = eng_run_take (run, KRN_F32, 1, 1, image + padded, sizes->head_dim);
+    l->refined[i] = eng_run_take (run, act, 1, 1, padded, sizes->dim);
+    l->out[i] = eng_run_take (run, act, 1, 1, tokens, sizes->patch * sizes->patch * p->channels);
   }
-  if (p->preview)
-    l->rgba = eng_run_take (run, KRN_U8, 1, p->h, p->w, 4);
+  if (p->n_noise > 1)
+    l->all_noise = eng_run_take (tables, KRN_F32, 1, 1, p->n_noise - 1, latent);
+  l->all_coefs = eng_run_take (tables, KRN_F32, 1, 1, n, KRN_STEP_COEFS);
+  l->all_modulation = eng_run_take (tables, KRN_F32, 1, 1, n, sizes->modulation);
+  l->sinusoid = eng_run_take (tables, KRN_F32, 1, 1, n, sizes->time_width);
 }
 
-/* Uploads what the loop needs and computes all adaLN vectors of all steps. */
+/* Brings in what the loop needs and computes all adaLN vectors of all steps. */
 static void
-start_loop (struct loop *l, struct eng_run *run, const struct eng_making *p)
+start_loop (struct eng_loop *l, struct eng_run *run, const struct eng_making *p)
 {
-  const eng_z_image *transformer = p->pipeline->model->transformer;
-  const int width = eng_z_image_get_sizes (transformer)->time_width;
+  const struct eng_prompt *prompts[2] = { p->positive, p->negative };
   const size_t size = (size_t) p->channels * p->h * p->w;
-  krn_tensor sinusoid = eng_run_take (run, KRN_F32, 1, 1, p->evaluations->len, width);
 
   ENG_RUN (run, upload, l->x, p->noise, KRN_F32);
   ENG_RUN (run, copy, l->base, l->x);
@@ -161,18 +178,22 @@ start_loop (struct loop *l, struct eng_run *run, const struct eng_making *p)
   if (p->n_noise > 1)
     ENG_RUN (run, upload, l->all_noise, p->noise + size, KRN_F32);
   ENG_RUN (run, upload, l->all_coefs, p->coefs, KRN_F32);
-  ENG_RUN (run, upload, sinusoid, p->sinusoid, KRN_F32);
-  for (int i = 0; i < 2 && p->rope[i]; i++)
+  ENG_RUN (run, upload, l->sinusoid, p->sinusoid, KRN_F32);
+  for (int i = 0; i < 2 && p->padded[i]; i++) {
     ENG_RUN (run, upload, l->rope[i], p->rope[i], KRN_F32);
-  eng_z_image_modulation (run, transformer, l->all_modulation, sinusoid);
-  eng_run_drop (run, sinusoid);
+    ENG_RUN (run, copy, l->refined[i], prompts[i]->refined);
+  }
+  eng_z_image_modulation (run, p->pipeline->model->transformer, l->all_modulation, l->sinusoid);
 }
 
+/* ---- One evaluation ---- */
+
+/* No pointer in it changes from step to step: it can be captured. */
 static void
-evaluate (const struct loop *l, struct eng_run *run, const struct eng_making *p, gboolean guided)
+evaluate (const struct eng_loop *l, struct eng_run *run, const struct eng_making *p,
+          gboolean guided)
 {
   const eng_z_image *transformer = p->pipeline->model->transformer;
-  const struct eng_prompt *prompts[2] = { p->positive, p->negative };
   const struct krn_sampler_step step = {
     .pos = l->out[0],
     .neg = guided ? l->out[1] : (krn_tensor){ 0 },
@@ -186,119 +207,298 @@ evaluate (const struct loop *l, struct eng_run *run, const struct eng_making *p,
   };
 
   for (int i = 0; i < (guided ? 2 : 1); i++)
-    eng_z_image_forward (run, transformer, l->out[i], l->x, prompts[i]->refined, l->modulation,
+    eng_z_image_forward (run, transformer, l->out[i], l->x, l->refined[i], l->modulation,
                          l->rope[i]);
   ENG_RUN (run, sampler_step, &step);
 }
 
-static void
-dump_latent (struct eng_making *p, struct eng_run *run, const char *name, int number,
-             krn_tensor latent)
-{
-  const int64_t dim[4] = { 1, p->channels, p->h, p->w };
-  struct eng_latent *dump;
-
-  if (!p->dump)
-    return;
-  dump = eng_latent_new (name, number, dim);
-  g_ptr_array_add (p->dump, dump);
-  ENG_RUN (run, download, dump->data, latent);
-}
-
-/* The frame is on the host when this is done. */
-static void
-preview (const struct loop *l, struct eng_run *run, const struct eng_making *p)
-{
-  ENG_RUN (run, latent_rgba, l->rgba, l->denoised, p->pipeline->model->preview);
-  ENG_RUN (run, download, p->preview, l->rgba);
-  if (eng_run_may_launch (run) && (run->status = run->device->stream_sync (run->stream)))
-    run->failed = "stream_sync";
-}
-
-/* One evaluation of the network, and, when it ends a step, what the step shows. */
 static gboolean
-run_evaluation (struct eng_making *p, struct loop *l, struct eng_run *run, int i, int *noises)
+is_guided (const struct eng_making *p, guint i)
 {
-  const struct eng_evaluation *e = &g_array_index (p->evaluations, struct eng_evaluation, i);
-  const gboolean last =
-      i + 1 == (int) p->evaluations->len ||
-      g_array_index (p->evaluations, struct eng_evaluation, i + 1).step != e->step;
+  return p->negative && get_evaluation (p, i)->guided;
+}
+
+/* The segment of operations [first, last) of the evaluation; last 0: to its end. */
+static void
+run_segment (struct eng_making *p, int first, int last, const int *cancelled)
+{
+  struct eng_loop *l = p->loop;
+  struct eng_run run = l->run;
+
+  run.n_met = 0;
+  run.first = first;
+  run.last = last;
+  run.cancelled = cancelled;
+  evaluate (l, &run, p, is_guided (p, l->i));
+  l->run.status = run.status;
+  l->run.failed = run.failed;
+}
+
+/* What changes from step to step comes to where the step looks for it. */
+static void
+set_step (struct eng_making *p)
+{
+  struct eng_loop *l = p->loop;
+  struct eng_run *run = &l->run;
   krn_tensor row;
 
-  ENG_RUN (run, copy, l->coefs, krn_row_view (l->all_coefs, i, 1));
-  ENG_RUN (run, copy, l->modulation, krn_row_view (l->all_modulation, i, 1));
-  if (e->uses_noise) {
-    row = krn_row_view (l->all_noise, (*noises)++, 1);
-    memcpy (row.dim, l->noise.dim, sizeof row.dim);
-    row.stride = l->noise.stride;
-    ENG_RUN (run, copy, l->noise, row);
-  }
-  evaluate (l, run, p, p->negative && e->guided);
-  if (last)
-    dump_latent (p, run, "step", e->step + 1, l->x);
-  return last;
+  ENG_RUN (run, copy, l->coefs, krn_row_view (l->all_coefs, l->i, 1));
+  ENG_RUN (run, copy, l->modulation, krn_row_view (l->all_modulation, l->i, 1));
+  if (!get_evaluation (p, l->i)->uses_noise)
+    return;
+  row = krn_row_view (l->all_noise, l->n_noises++, 1);
+  memcpy (row.dim, l->noise.dim, sizeof row.dim);
+  row.stride = l->noise.stride;
+  ENG_RUN (run, copy, l->noise, row);
 }
 
-static gboolean
-run_steps (struct eng_making *p, struct loop *l, struct eng_run *run, GError **error)
+/* ---- Graphs ---- */
+
+static krn_status
+capture_segment (struct eng_making *p, int first, int last, GPtrArray *graphs)
 {
-  eng_lanes *lanes = p->pipeline->lanes;
-  const double begin = eng_making_get_seconds (p);
-  int noises = 0;
+  struct krn_device *device = p->pipeline->device;
+  krn_stream *stream = p->loop->run.stream;
+  krn_graph *graph = NULL;
+  krn_status status = device->capture_begin (stream), end;
 
-  eng_making_report (p, ENG_STAGE_DENOISE, 0, -1);
-  for (guint i = 0; i < p->evaluations->len; i++) {
-    const int step = g_array_index (p->evaluations, struct eng_evaluation, i).step;
-    g_autofree char *name = g_strdup_printf ("step %d", step + 1);
-    gboolean last;
+  if (status)
+    return status;
+  run_segment (p, first, last, NULL);
+  end = device->capture_end (stream, &graph);
+  status = p->loop->run.status ? p->loop->run.status : end;
+  if (graph)
+    g_ptr_array_add (graphs, graph);
+  return status;
+}
 
-    eng_lanes_begin_span (lanes, ENG_LANE_DENOISE, name);
-    last = run_evaluation (p, l, run, i, &noises);
-    eng_lanes_end_span (lanes, ENG_LANE_DENOISE);
-    if (last && p->preview) {
-      eng_lanes_begin_span (lanes, ENG_LANE_DENOISE, "preview");
-      preview (l, run, p);
-      eng_lanes_end_span (lanes, ENG_LANE_DENOISE);
-    }
-    if (!eng_run_ok (run, name, error))
-      return FALSE;
-    if (last) {
-      const double each = (eng_making_get_seconds (p) - begin) / (step + 1);
-      eng_making_report (p, ENG_STAGE_DENOISE, step + 1,
-                         each * (p->n_steps - step - 1) + eng_making_estimate_decode (p));
-    }
+/* What cannot be captured is launched, and a failure while it was tried is not the picture's. */
+static void
+capture (struct eng_making *p, struct eng_step *step)
+{
+  struct krn_device *device = p->pipeline->device;
+  GPtrArray *graphs = g_ptr_array_new_with_free_func ((GDestroyNotify) device->graph_free);
+  const gint64 begin = g_get_monotonic_time ();
+  krn_status status = KRN_OK;
+
+  for (int i = 0; i < step->n && !status; i += step->segment)
+    status = capture_segment (p, i, MIN (i + step->segment, step->n), graphs);
+  p->loop->run.status = KRN_OK;
+  p->loop->run.failed = NULL;
+  if (!status) {
+    eng_step_set_graphs (step, graphs);
+    eng_clock_add_host (p->clock, "capture", begin);
+    return;
   }
+  g_ptr_array_unref (graphs);
+  step->refused = device->status_text (device, status);
+}
+
+/* A shape's first step is launched, so that libraries choose how to do it and its pace is seen. */
+static void
+begin_evaluation (struct eng_making *p)
+{
+  struct eng_loop *l = p->loop;
+  const gboolean guided = is_guided (p, l->i);
+  const struct eng_step_key key = {
+    .h = p->h,
+    .w = p->w,
+    .padded = { p->padded[0], p->padded[1] },
+    .guided = guided,
+  };
+  g_autofree char *name = g_strdup_printf ("step %d", get_evaluation (p, l->i)->step + 1);
+
+  l->step = eng_steps_get (p->pipeline->steps, &key);
+  l->step->n = p->n_ops[guided];
+  eng_clock_begin (p->clock, ENG_LANE_DENOISE, name);
+  set_step (p);
+  if (!l->step->graphs) {
+    l->step->segment = eng_making_choose_segment (p, &l->step->pace, l->step->n);
+    if (!l->run.status && !p->pipeline->at_once && !p->debug.no_graph && !l->step->refused &&
+        l->step->launched > 0 && l->step->pace.seconds > 0)
+      capture (p, l->step);
+  }
+  l->segment = l->step->segment;
+}
+
+static void
+count_evaluation (struct eng_making *p, gboolean replayed)
+{
+  struct eng_step *step = p->loop->step;
+
+  p->counters.evaluations++;
+  if (replayed)
+    p->counters.replayed++;
+  else
+    step->launched++;
+  if (p->pipeline->at_once)
+    p->counters.graph = "launched: the CPU has no graphs";
+  else if (p->debug.no_graph)
+    p->counters.graph = "launched: switched off";
+  else
+    p->counters.graph = step->refused ? step->refused : "launched: the first of its shape";
+}
+
+/* ---- What a step shows ---- */
+
+static gboolean
+dump_latent (struct eng_making *p, const char *name, int number, krn_tensor latent)
+{
+  const int64_t dim[4] = { 1, p->channels, p->h, p->w };
+  struct eng_run *run = &p->loop->run;
+  void *source;
+
+  if (!p->dump)
+    return TRUE;
+  source = eng_staging_take (p->staging, krn_count (latent) * sizeof (float), "the dump", NULL);
+  if (!source)
+    return FALSE;
+  g_ptr_array_add (p->dump, eng_latent_new (name, number, dim));
+  g_ptr_array_add (p->dump_sources, source);
+  ENG_RUN (run, download, source, latent);
   return TRUE;
 }
 
-/* A plan runs one guided evaluation: all evaluations take the same memory, a guided one the most.
- */
-void
-eng_denoise_plan (struct eng_making *p)
+/* Leaves a frame out where the ring has no slot for it. */
+static void
+show (struct eng_making *p, struct eng_preview_frame *frame)
 {
-  struct eng_run run = eng_lanes_begin_plan (p->pipeline->lanes, ENG_LANE_DENOISE);
-  struct loop l = { 0 };
+  eng_pipeline *pipeline = p->pipeline;
+  struct eng_run *run = &p->loop->run;
+  krn_stream *copy = eng_lanes_get_stream (pipeline->lanes, ENG_LANE_COPY);
 
-  plan_evaluations (p);
-  take_loop (&l, &run, p);
-  start_loop (&l, &run, p);
-  evaluate (&l, &run, p, p->negative != NULL);
-  eng_lanes_end_plan (p->pipeline->lanes, ENG_LANE_DENOISE);
+  if (!pipeline->model->preview.data || (p->params->flags & ENG_FLAG_NO_PREVIEW) ||
+      !eng_preview_begin (pipeline->preview, run->stream, p->w, p->h, frame))
+    return;
+  eng_clock_begin (p->clock, ENG_LANE_DENOISE, "preview");
+  ENG_RUN (run, latent_rgba, frame->rgba, p->loop->denoised, pipeline->model->preview);
+  eng_clock_end (p->clock, ENG_LANE_DENOISE);
+  eng_clock_begin (p->clock, ENG_LANE_COPY, "preview");
+  if (!run->status && (run->status = eng_preview_end (pipeline->preview, run->stream, copy,
+                                                      p->observer.data, frame)))
+    run->failed = "preview";
+  eng_clock_end (p->clock, ENG_LANE_COPY);
+  p->counters.preview_bytes += krn_count (frame->rgba);
 }
 
-gboolean
-eng_denoise_run (struct eng_making *p, krn_tensor *latent, GError **error)
+static gboolean
+end_evaluation (struct eng_making *p, GError **error)
+{
+  struct eng_loop *l = p->loop;
+  const int step = get_evaluation (p, l->i)->step;
+  const gboolean last =
+      l->i + 1 == p->evaluations->len || get_evaluation (p, l->i + 1)->step != step;
+  g_autofree char *name = g_strdup_printf ("step %d", step + 1);
+  struct eng_preview_frame frame = { 0 };
+
+  eng_clock_end (p->clock, ENG_LANE_DENOISE);
+  l->i++;
+  if (last && !dump_latent (p, "step", step + 1, l->x)) {
+    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_MEMORY, "no host memory for the dump");
+    return FALSE;
+  }
+  if (last)
+    show (p, &frame);
+  if (!eng_making_ok (p, &l->run, name, error))
+    return FALSE;
+  if (last)
+    eng_making_report (p, ENG_STAGE_DENOISE, step + 1, ENG_LANE_DENOISE, &frame);
+  return TRUE;
+}
+
+/* ---- The stages ---- */
+
+/* Operations of an evaluation, in a plan. */
+static int
+count_operations (const struct eng_loop *l, const struct eng_run *run, const struct eng_making *p,
+                  gboolean guided)
+{
+  struct eng_run counting = *run;
+
+  counting.n_met = 0;
+  evaluate (l, &counting, p, guided);
+  return counting.n_met;
+}
+
+void
+eng_denoise_plan (struct eng_making *p, struct eng_plan *plan)
 {
   eng_lanes *lanes = p->pipeline->lanes;
-  struct eng_run run = eng_lanes_begin_run (lanes, ENG_LANE_DENOISE, p->observer->cancelled);
-  struct loop l = { 0 };
+  struct eng_run run = eng_lanes_begin_plan (lanes, ENG_LANE_DENOISE);
+  struct eng_run tables = eng_lanes_begin_plan (lanes, ENG_LANE_COPY);
+  struct eng_loop l = { 0 };
 
-  eng_lanes_join (lanes, ENG_LANE_DENOISE, ENG_LANE_TEXT);
-  take_loop (&l, &run, p);
-  eng_lanes_begin_span (lanes, ENG_LANE_DENOISE, "prepare");
+  take_loop (&l, &run, &tables, p);
   start_loop (&l, &run, p);
-  eng_lanes_end_span (lanes, ENG_LANE_DENOISE);
-  dump_latent (p, &run, "noise", -1, l.x);
-  *latent = l.x;
-  return run_steps (p, &l, &run, error);
+  p->n_ops[0] = count_operations (&l, &run, p, FALSE);
+  p->n_ops[1] = p->padded[1] ? count_operations (&l, &run, p, TRUE) : 0;
+  eng_lanes_end_plan (lanes, ENG_LANE_DENOISE, plan);
+  eng_lanes_end_plan (lanes, ENG_LANE_COPY, plan);
+}
+
+enum eng_result
+eng_denoise_begin (struct eng_making *p, GError **error)
+{
+  eng_lanes *lanes = p->pipeline->lanes;
+  struct eng_run tables;
+  struct eng_loop *l;
+
+  if (!eng_making_own (p, ENG_LANE_DENOISE))
+    return ENG_WAITS;
+  p->loop = l = g_new0 (struct eng_loop, 1);
+  l->run = eng_lanes_begin_run (lanes, ENG_LANE_DENOISE, p->observer.cancelled);
+  tables = eng_lanes_begin_run (lanes, ENG_LANE_COPY, NULL);
+  eng_lanes_wait_for (lanes, ENG_LANE_DENOISE, p->encoded);
+  /* The picture before this one is decoded from a copy of its own. */
+  eng_lanes_wait_for (lanes, ENG_LANE_DENOISE, p->pipeline->latent_free);
+  eng_lanes_give_back (lanes, g_steal_pointer (&p->pipeline->latent_free));
+
+  take_loop (l, &l->run, &tables, p);
+  if (tables.status)
+    l->run.status = tables.status;
+  eng_clock_begin (p->clock, ENG_LANE_DENOISE, "prepare");
+  start_loop (l, &l->run, p);
+  eng_clock_end (p->clock, ENG_LANE_DENOISE);
+  if (!dump_latent (p, "noise", -1, l->x) || !eng_making_ok (p, &l->run, "the schedule", error))
+    return ENG_FAILED;
+  p->latent = l->x;
+  eng_lanes_end_segment (lanes, ENG_LANE_DENOISE, NULL, 0);
+  eng_making_report (p, ENG_STAGE_DENOISE, 0, ENG_LANE_DENOISE, NULL);
+  return ENG_NEXT;
+}
+
+enum eng_result
+eng_denoise_run (struct eng_making *p, GError **error)
+{
+  struct eng_loop *l = p->loop;
+  eng_lanes *lanes = p->pipeline->lanes;
+  gboolean replayed;
+  int end;
+
+  if (!eng_lanes_want_more (lanes, ENG_LANE_DENOISE))
+    return ENG_WAITS;
+  if (l->done == 0)
+    begin_evaluation (p);
+  end = MIN (l->done + l->segment, l->step->n);
+  replayed = l->step->graphs != NULL && !p->debug.no_graph;
+  if (replayed)
+    ENG_RUN (&l->run, graph_launch, g_ptr_array_index (l->step->graphs, l->done / l->segment));
+  else
+    run_segment (p, l->done, end, p->observer.cancelled);
+  eng_lanes_end_segment (lanes, ENG_LANE_DENOISE, &l->step->pace, end - l->done);
+  l->done = end;
+  if (l->done < l->step->n)
+    return eng_making_ok (p, &l->run, "a step", error) ? ENG_AGAIN : ENG_FAILED;
+
+  count_evaluation (p, replayed);
+  l->done = 0;
+  if (!end_evaluation (p, error))
+    return ENG_FAILED;
+  return l->i < p->evaluations->len ? ENG_AGAIN : ENG_NEXT;
+}
+
+void
+eng_denoise_end (struct eng_making *p)
+{
+  g_clear_pointer (&p->loop, g_free);
 }

@@ -11,8 +11,10 @@ struct eng_job {
   gatomicrefcount refs;
   struct eng_params *params; /* resolved when the model was known at submit, else as given */
   struct eng_observer observer;
-  guint load;    /* number of the load that it waits for; 0: none was on its way at submit */
-  int cancelled; /* atomic */
+  struct eng_debug debug;
+  guint load;         /* number of the load that it waits for; 0: none was on its way at submit */
+  int cancelled;      /* atomic */
+  eng_engine *engine; /* borrowed; while it is in the making */
 };
 
 struct load {
@@ -29,17 +31,20 @@ struct task {
 };
 
 struct eng_engine {
+  GRWLock device_lock; /* of device; writer: the engine's thread when it opens it again */
   struct krn_device *device;
-  char *reason;
+  char *kind, *name, *reason;
+  int threads;
   GThread *thread;
 
-  GMutex mutex;         /* guards what follows */
-  GCond cond;           /* a task came, or quit */
-  GQueue tasks;         /* of struct task */
-  struct task running;  /* borrowed: what the thread is at; both NULL when idle */
-  guint loads;          /* waiting or running */
-  guint last_load;      /* number of the last one asked for */
-  eng_model_info *info; /* of the loaded model, or NULL */
+  GMutex mutex;           /* guards what follows */
+  GCond cond;             /* a task came, or quit */
+  GQueue tasks;           /* of struct task */
+  GQueue running;         /* of struct task: what the thread is at */
+  struct eng_debug debug; /* of the jobs submitted next */
+  guint loads;            /* waiting or running */
+  guint last_load;        /* number of the last one asked for */
+  eng_model_info *info;   /* of the loaded model, or NULL */
   gboolean quit;
 
   GRWLock tokenizer_lock;         /* writer: the engine's thread when the model changes */
@@ -49,6 +54,13 @@ struct eng_engine {
   eng_pipeline *pipeline;
   guint loaded; /* number of the load that the model came with */
 };
+
+static void
+load_free (struct load *load)
+{
+  g_free (load->path);
+  g_free (load);
+}
 
 /* ---- Jobs ---- */
 
@@ -86,58 +98,7 @@ eng_job_cancel (eng_job *job)
   g_atomic_int_set (&job->cancelled, 1);
 }
 
-static void
-job_progress_cb (const struct eng_progress *progress, void *data)
-{
-  eng_job *job = data;
-
-  if (job->observer.progress)
-    job->observer.progress (job, progress, job->observer.data);
-}
-
-static eng_image *
-run_job (eng_engine *engine, eng_job *job, GError **error)
-{
-  const struct eng_picture_observer observer = { job_progress_cb, job, &job->cancelled };
-  const eng_model *model = eng_pipeline_get_model (engine->pipeline);
-  struct eng_params *resolved;
-  eng_image *image;
-
-  if (g_atomic_int_get (&job->cancelled)) {
-    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_CANCELLED, "cancelled");
-    return NULL;
-  }
-  if (!model || (job->load && job->load != engine->loaded)) {
-    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_MODEL,
-                         job->load ? "the model that this picture waited for was not loaded"
-                                   : "no model is loaded");
-    return NULL;
-  }
-  resolved = eng_params_resolve (job->params, model->info, error);
-  image = resolved ? eng_pipeline_run (engine->pipeline, resolved, &observer, error) : NULL;
-  eng_params_free (resolved);
-  return image;
-}
-
-static void
-do_job (eng_engine *engine, eng_job *job)
-{
-  g_autoptr (GError) error = NULL;
-  eng_image *image = run_job (engine, job, &error);
-
-  if (job->observer.done)
-    job->observer.done (job, image, error, job->observer.data);
-  g_clear_pointer (&image, eng_image_unref);
-}
-
 /* ---- Loads ---- */
-
-static void
-load_free (struct load *load)
-{
-  g_free (load->path);
-  g_free (load);
-}
 
 static void
 load_progress_cb (double fraction, void *data)
@@ -159,7 +120,49 @@ publish_model (eng_engine *engine)
   engine->info = model ? eng_model_info_ref (model->info) : NULL;
   g_mutex_unlock (&engine->mutex);
 
+  g_rw_lock_writer_lock (&engine->tokenizer_lock);
   engine->tokenizer = model ? model->tokenizer : NULL;
+  g_rw_lock_writer_unlock (&engine->tokenizer_lock);
+}
+
+/* The model is about to go. */
+static void
+hide_model (eng_engine *engine)
+{
+  g_rw_lock_writer_lock (&engine->tokenizer_lock);
+  engine->tokenizer = NULL;
+  g_rw_lock_writer_unlock (&engine->tokenizer_lock);
+}
+
+static void
+close_device (eng_engine *engine)
+{
+  g_clear_pointer (&engine->pipeline, eng_pipeline_free);
+  g_rw_lock_writer_lock (&engine->device_lock);
+  if (engine->device)
+    engine->device->close (engine->device);
+  engine->device = NULL;
+  g_rw_lock_writer_unlock (&engine->device_lock);
+}
+
+/* Opens the device again when it was lost; all that was on it is gone.  The model's info stays for
+ * who recovers. */
+static gboolean
+reopen (eng_engine *engine, GError **error)
+{
+  g_autofree char *reason = NULL;
+  struct krn_device *device;
+
+  if (engine->pipeline && !eng_pipeline_is_lost (engine->pipeline))
+    return TRUE;
+  hide_model (engine);
+  close_device (engine);
+  device = eng_device_open (engine->kind, engine->threads, &reason, error);
+  g_rw_lock_writer_lock (&engine->device_lock);
+  engine->device = device;
+  g_rw_lock_writer_unlock (&engine->device_lock);
+  engine->pipeline = device ? eng_pipeline_new (device, error) : NULL;
+  return engine->pipeline != NULL;
 }
 
 static eng_model_info *
@@ -173,20 +176,28 @@ run_load (eng_engine *engine, struct load *load, GError **error)
     return NULL;
   }
   info = eng_model_inspect (load->path, error);
-  if (!info)
+  if (!info || !reopen (engine, error))
     return NULL;
 
-  g_rw_lock_writer_lock (&engine->tokenizer_lock);
-  engine->tokenizer = NULL;
-  g_rw_lock_writer_unlock (&engine->tokenizer_lock);
+  hide_model (engine);
   ok = eng_pipeline_load (engine->pipeline, info, load_progress_cb, load, &load->cancelled, error);
-  g_rw_lock_writer_lock (&engine->tokenizer_lock);
   publish_model (engine);
-  g_rw_lock_writer_unlock (&engine->tokenizer_lock);
   if (!ok)
     return NULL;
   engine->loaded = load->number;
   return g_steal_pointer (&info);
+}
+
+/* After the device was lost: the model comes back, if there was one. */
+static void
+recover (eng_engine *engine, GError **error)
+{
+  g_autoptr (eng_model_info) info = engine->info ? eng_model_info_ref (engine->info) : NULL;
+
+  if (!reopen (engine, error) || !info)
+    return;
+  eng_pipeline_load (engine->pipeline, info, NULL, NULL, NULL, error);
+  publish_model (engine);
 }
 
 static void
@@ -202,36 +213,145 @@ do_load (eng_engine *engine, struct load *load)
     load->observer.done (info, error, load->observer.data);
 }
 
+/* ---- Pictures ---- */
+
+static void
+job_progress_cb (const struct eng_progress *progress, void *data)
+{
+  eng_job *job = data;
+
+  if (job->observer.progress)
+    job->observer.progress (job, progress, job->observer.data);
+}
+
+static void
+task_free (struct task *task)
+{
+  g_clear_pointer (&task->load, load_free);
+  g_clear_pointer (&task->job, eng_job_unref);
+  g_free (task);
+}
+
+static void
+job_done_cb (eng_image *image, const GError *error, void *data)
+{
+  eng_job *job = data;
+  eng_engine *engine = job->engine;
+  struct task *task = NULL;
+
+  if (job->observer.done)
+    job->observer.done (job, image, error, job->observer.data);
+  g_mutex_lock (&engine->mutex);
+  for (GList *l = engine->running.head; l && !task; l = l->next)
+    if (((struct task *) l->data)->job == job)
+      task = l->data;
+  g_queue_remove (&engine->running, task);
+  g_mutex_unlock (&engine->mutex);
+  task_free (task);
+}
+
+/* The params of a job whose turn it is, checked against the model. */
+static struct eng_params *
+resolve_job (eng_engine *engine, eng_job *job, GError **error)
+{
+  const eng_model *model = engine->pipeline ? eng_pipeline_get_model (engine->pipeline) : NULL;
+
+  if (g_atomic_int_get (&job->cancelled)) {
+    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_CANCELLED, "cancelled");
+    return NULL;
+  }
+  if (!model || (job->load && job->load != engine->loaded)) {
+    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_MODEL,
+                         job->load ? "the model that this picture waited for was not loaded"
+                                   : "no model is loaded");
+    return NULL;
+  }
+  return eng_params_resolve (job->params, model->info, error);
+}
+
+/* FALSE: its turn has not come.  What cannot be made is told after all that was asked for before.
+ */
+static gboolean
+do_job (eng_engine *engine, eng_job *job)
+{
+  const struct eng_picture_observer observer = { job_progress_cb, job_done_cb, job,
+                                                 &job->cancelled };
+  g_autoptr (GError) error = NULL;
+  struct eng_params *params;
+
+  if (engine->pipeline && !eng_pipeline_takes (engine->pipeline, &job->debug))
+    return FALSE;
+  if (!engine->pipeline || eng_pipeline_is_lost (engine->pipeline))
+    recover (engine, &error);
+  params = error ? NULL : resolve_job (engine, job, &error);
+  if (!params && engine->pipeline && eng_pipeline_get_n (engine->pipeline) > 0)
+    return FALSE;
+  job->engine = engine;
+  if (params)
+    eng_pipeline_add (engine->pipeline, params, &job->debug, &observer);
+  else
+    job_done_cb (NULL, error, job);
+  return TRUE;
+}
+
 /* ---- The thread ---- */
+
+/* How long the device is left alone when it has enough to do: short beside the 20 ms that are
+ * enqueued ahead, long beside a look at a few events. */
+#define LOOK_AGAIN_US 500
+
+/* Begins the task that is first, unless it must wait.  With the mutex held, which is free
+ * meanwhile.
+ */
+static gboolean
+begin_task (eng_engine *engine)
+{
+  struct task *task = g_queue_peek_head (&engine->tasks);
+  const gboolean is_load = task && task->load;
+  gboolean begun = TRUE;
+
+  if (!task || (is_load && !g_queue_is_empty (&engine->running)))
+    return FALSE;
+  g_queue_pop_head (&engine->tasks);
+  g_queue_push_tail (&engine->running, task);
+  g_mutex_unlock (&engine->mutex);
+  if (is_load)
+    do_load (engine, task->load);
+  else
+    begun = do_job (engine, task->job); /* a job that is done is gone with its task */
+  g_mutex_lock (&engine->mutex);
+  if (is_load) {
+    g_queue_remove (&engine->running, task);
+    task_free (task);
+  } else if (!begun) {
+    g_queue_remove (&engine->running, task);
+    g_queue_push_head (&engine->tasks, task);
+  }
+  return begun;
+}
 
 static gpointer
 engine_thread (gpointer data)
 {
   eng_engine *engine = data;
+  gboolean busy;
 
   g_mutex_lock (&engine->mutex);
   for (;;) {
-    struct task *task = g_queue_pop_head (&engine->tasks);
-
-    if (!task && engine->quit)
+    if (begin_task (engine))
+      continue;
+    busy = !g_queue_is_empty (&engine->running);
+    if (!busy && engine->quit)
       break;
-    if (!task) {
+    if (!busy) {
       g_cond_wait (&engine->cond, &engine->mutex);
       continue;
     }
-    engine->running = *task;
     g_mutex_unlock (&engine->mutex);
-
-    if (task->load)
-      do_load (engine, task->load);
-    else
-      do_job (engine, task->job);
-
+    const gboolean some = eng_pipeline_advance (engine->pipeline);
     g_mutex_lock (&engine->mutex);
-    engine->running = (struct task){ 0 };
-    g_clear_pointer (&task->load, load_free);
-    g_clear_pointer (&task->job, eng_job_unref);
-    g_free (task);
+    if (!some)
+      g_cond_wait_until (&engine->cond, &engine->mutex, g_get_monotonic_time () + LOOK_AGAIN_US);
   }
   g_mutex_unlock (&engine->mutex);
   return NULL;
@@ -258,7 +378,8 @@ cancel_task (const struct task *task, gboolean jobs)
 static void
 cancel_tasks (eng_engine *engine, gboolean jobs)
 {
-  cancel_task (&engine->running, jobs);
+  for (GList *l = engine->running.head; l; l = l->next)
+    cancel_task (l->data, jobs);
   for (GList *l = engine->tasks.head; l; l = l->next)
     cancel_task (l->data, jobs);
 }
@@ -274,8 +395,13 @@ eng_engine_new (const struct eng_options *options, GError **error)
   g_mutex_init (&engine->mutex);
   g_cond_init (&engine->cond);
   g_rw_lock_init (&engine->tokenizer_lock);
+  g_rw_lock_init (&engine->device_lock);
   g_queue_init (&engine->tasks);
+  g_queue_init (&engine->running);
+  engine->kind = g_strdup (options->device);
+  engine->threads = options->threads;
   engine->device = eng_device_open (options->device, options->threads, &engine->reason, error);
+  engine->name = g_strdup (engine->device ? engine->device->name : "");
   engine->pipeline = engine->device ? eng_pipeline_new (engine->device, error) : NULL;
   if (engine->pipeline)
     engine->thread = g_thread_try_new ("engine", engine_thread, engine, &why);
@@ -299,13 +425,14 @@ eng_engine_free (eng_engine *engine)
     g_mutex_unlock (&engine->mutex);
     g_thread_join (engine->thread);
   }
-  eng_pipeline_free (engine->pipeline);
-  if (engine->device)
-    engine->device->close (engine->device);
+  close_device (engine);
   g_clear_pointer (&engine->info, eng_model_info_unref);
   g_mutex_clear (&engine->mutex);
   g_cond_clear (&engine->cond);
   g_rw_lock_clear (&engine->tokenizer_lock);
+  g_rw_lock_clear (&engine->device_lock);
+  g_free (engine->kind);
+  g_free (engine->name);
   g_free (engine->reason);
   g_free (engine);
 }
@@ -313,7 +440,7 @@ eng_engine_free (eng_engine *engine)
 const char *
 eng_engine_get_device_name (const eng_engine *engine)
 {
-  return engine->device->name;
+  return engine->name;
 }
 
 const char *
@@ -325,7 +452,12 @@ eng_engine_get_device_reason (const eng_engine *engine)
 gboolean
 eng_engine_sample_gpu (eng_engine *engine, struct eng_gpu_sample *sample)
 {
-  return eng_gpu_sample_read (engine->device, sample);
+  gboolean told;
+
+  g_rw_lock_reader_lock (&engine->device_lock);
+  told = eng_gpu_sample_read (engine->device, sample);
+  g_rw_lock_reader_unlock (&engine->device_lock);
+  return told;
 }
 
 gboolean
@@ -371,6 +503,14 @@ eng_engine_count_tokens (eng_engine *engine, const char *text)
   return n;
 }
 
+void
+eng_engine_set_debug (eng_engine *engine, const struct eng_debug *debug)
+{
+  g_mutex_lock (&engine->mutex);
+  engine->debug = debug ? *debug : (struct eng_debug){ 0 };
+  g_mutex_unlock (&engine->mutex);
+}
+
 eng_job *
 eng_engine_submit (eng_engine *engine, const struct eng_params *params,
                    const struct eng_observer *observer, GError **error)
@@ -388,6 +528,7 @@ eng_engine_submit (eng_engine *engine, const struct eng_params *params,
   if (copy) {
     job = job_new (copy, observer);
     job->load = engine->loads > 0 ? engine->last_load : 0;
+    job->debug = engine->debug;
     push_task (engine, (struct task){ .job = eng_job_ref (job) });
   }
   g_mutex_unlock (&engine->mutex);

@@ -193,6 +193,17 @@ struct eng_observer { /* every member may be NULL; called on the engine's thread
   void *data;
 };
 
+/* Switches for measuring what something is worth.  None changes a picture. */
+struct eng_debug {
+  gboolean no_graph;        /* steps are launched operation by operation */
+  gboolean one_stream;      /* nothing runs beside anything else */
+  gboolean no_timing;       /* no spans of the device's lanes */
+  gboolean no_prompt_cache; /* every prompt is encoded */
+};
+
+/* For the jobs submitted later; NULL: all off.  Any thread. */
+void eng_engine_set_debug (eng_engine *engine, const struct eng_debug *debug);
+
 /* Checks params against the model, copies them, queues the job and returns a reference to it, which
  * the caller gives back.  NULL: impossible params, or no model is loaded or loading; done is then
  * not called.  What only the later model can refuse is told by done. */
@@ -206,6 +217,18 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_job, eng_job_unref)
 void eng_job_cancel (eng_job *job);
 
 /* ---- Pictures ---- */
+
+struct eng_counters { /* of one picture */
+  int evaluations;    /* of the network; two in a guided one are one */
+  int replayed;       /* of these, from a graph */
+  const char *graph;  /* "replayed", or "launched: " and why; static */
+  gboolean prompt_cached;
+  double steps_per_second; /* from the first step's begin to the last one's end; 0: unknown */
+  double idle_ms;          /* of the denoise and decode lanes, between begin of the first step and
+                              end of decoding, with no span of this picture on either */
+  guint64 allocations;     /* blocks of device and page-locked memory that were asked for */
+  guint64 preview_bytes;   /* of frames, brought to the host */
+};
 
 enum eng_save_flags {
   ENG_SAVE_NO_METADATA = 1 << 0,
@@ -224,7 +247,8 @@ const char *eng_image_get_infotext (const eng_image *image); /* A1111 `parameter
 /* A sentence when the prompt was cut at the model's limit, else NULL. */
 const char *eng_image_get_warning (const eng_image *image);
 const struct eng_span *eng_image_get_spans (const eng_image *image, guint *n);
-double eng_image_get_seconds (const eng_image *image); /* from begin to done */
+double eng_image_get_seconds (const eng_image *image);                      /* from begin to done */
+const struct eng_counters *eng_image_get_counters (const eng_image *image); /* borrowed */
 
 /* Writes a PNG atomically; any thread but the engine's; blocking.  An older file stays whole when
  * something fails. */
@@ -233,8 +257,9 @@ gboolean eng_image_save_png (const eng_image *image, const char *path, enum eng_
 /* PNG in memory, for the clipboard and for dragging. */
 GBytes *eng_image_to_png (const eng_image *image, enum eng_save_flags flags, GError **error);
 
-/* Writes the picture's timeline: "timings" as {"total_ms", "stages": [...], "spans": [...]},
- * "trace" for Chrome's tracing page (engine/timeline.h has both in full).  Any thread; blocking. */
+/* Writes the picture's timeline: "timings" as {"total_ms", "counters": {...}, "stages":
+ * [...], "spans": [...]}, "trace" for Chrome's tracing page (engine/timeline.h has both in full).
+ * Any thread; blocking. */
 enum eng_timeline_format { ENG_TIMELINE_TIMINGS, ENG_TIMELINE_TRACE };
 gboolean eng_image_save_timeline (const eng_image *image, const char *path,
                                   enum eng_timeline_format format, GError **error);
@@ -277,8 +302,8 @@ struct eng_trial {
   int operations;    /* out: that a pass enqueues; else 0 */
 };
 
-/* Runs n trials by turns on a stream of their own, A B C and then C B A, rounds times each way after
- * a warm-up.  ms: [n, 2 * rounds] milliseconds by the device's clock, what the host held up
+/* Runs n trials by turns on a stream of their own, A B C and then C B A, rounds times each way
+ * after a warm-up.  ms: [n, 2 * rounds] milliseconds by the device's clock, what the host held up
  * included.  Inputs are random.  Blocking; a model must be loaded, and no job or load may run or be
  * asked for meanwhile.  FALSE: a trial is impossible here (no graphs on the CPU). */
 gboolean eng_engine_try (eng_engine *engine, struct eng_trial *trials, guint n, guint rounds,

@@ -4,7 +4,7 @@ gboolean
 eng_gpu_sample_read (struct krn_device *device, struct eng_gpu_sample *sample)
 {
   struct krn_sample read;
-  const gboolean ok = device->sample (device, &read) == KRN_OK;
+  const gboolean ok = device && device->sample (device, &read) == KRN_OK;
 
   if (!ok)
     read = (struct krn_sample){ -1., -1., -1., -1., -1., -1, -1, -1 };

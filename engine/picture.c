@@ -103,6 +103,12 @@ eng_image_get_seconds (const eng_image *image)
   return image->made.seconds;
 }
 
+const struct eng_counters *
+eng_image_get_counters (const eng_image *image)
+{
+  return eng_timeline_get_counters (image->made.timeline);
+}
+
 static struct eng_png
 describe_png (const eng_image *image, const struct eng_png_text *text, enum eng_save_flags flags)
 {

@@ -95,7 +95,9 @@ arena_drop (eng_arena *arena, void *data)
 gboolean
 eng_run_may_launch (struct eng_run *run)
 {
-  if (run->planning || run->status != KRN_OK)
+  const int i = run->n_met++;
+
+  if (run->planning || run->status != KRN_OK || i < run->first || (run->last && i >= run->last))
     return FALSE;
   if (run->cancelled && g_atomic_int_get (run->cancelled)) {
     run->status = KRN_CANCELLED;

@@ -7,9 +7,11 @@
  *     ...
  *     eng_run_drop (run, h);
  *
- * and asks once, at its end, whether all went well (eng_run_ok).  The same code is run twice: first
- * as a plan, when nothing is launched and the arena only counts, then for real in a block of that
- * size. Takes and drops must therefore depend on shapes alone.
+ * and asks once, at its end, whether all went well (eng_run_ok).  The same code is run several
+ * times: first as a plan, when nothing is launched and the arena only counts, then for real in a
+ * block of that size, all at once or in segments, each of which walks through the whole pass but
+ * launches only its own operations.  Takes and drops must therefore depend on shapes alone, and a
+ * pass that is run in segments must give back all that it takes.
  *
  * Used on the engine's thread only. */
 #pragma once
@@ -34,6 +36,8 @@ struct eng_run {
   eng_arena *arena;          /* borrowed */
   const int *cancelled;      /* atomic, borrowed; may be NULL.  Looked at before every operation */
   gboolean planning;         /* nothing is launched */
+  int n_met;                 /* operations that the pass came to so far */
+  int first, last;           /* the segment: those from first on and before last; last 0: all */
   krn_status status;         /* first failure; what comes after it is skipped */
   const char *failed;        /* the operation that failed, static */
 };
@@ -46,7 +50,8 @@ struct eng_run {
       (run)->failed = #operation;                                                                  \
   } while (0)
 
-/* FALSE in a plan, after a failure, and when cancelled (the status becomes KRN_CANCELLED). */
+/* Counts one operation.  FALSE in a plan, outside the segment, after a failure, and when cancelled
+ * (the status becomes KRN_CANCELLED). */
 gboolean eng_run_may_launch (struct eng_run *run);
 
 /* A packed tensor from the arena, uninitialised; 256-byte aligned.  When the arena is full the run

@@ -6,6 +6,8 @@
 struct eng_timeline {
   GArray *spans;       /* of struct eng_span */
   GStringChunk *names; /* what the spans' names point into */
+  struct eng_counters counters;
+  gboolean counted;
 };
 
 static const char *const lane_names[ENG_N_TIMELINE_LANES] = { "text", "denoise", "decode", "copy",
@@ -14,7 +16,7 @@ static const char *const lane_names[ENG_N_TIMELINE_LANES] = { "text", "denoise",
 eng_timeline *
 eng_timeline_new (void)
 {
-  eng_timeline *timeline = g_new (eng_timeline, 1);
+  eng_timeline *timeline = g_new0 (eng_timeline, 1);
 
   timeline->spans = g_array_new (FALSE, FALSE, sizeof (struct eng_span));
   timeline->names = g_string_chunk_new (256);
@@ -95,6 +97,54 @@ eng_timeline_sum (const eng_timeline *timeline, int lane, const char *stage, gui
   return sum;
 }
 
+static int
+compare_starts (const void *a, const void *b)
+{
+  const double x = ((const struct eng_span *) a)->start, y = ((const struct eng_span *) b)->start;
+
+  return (x > y) - (x < y);
+}
+
+static gboolean
+is_on (const struct eng_span *span, guint lanes)
+{
+  for (int i = 0; i < ENG_N_TIMELINE_LANES; i++)
+    if (lane_names[i] == span->lane)
+      return (lanes >> i & 1) != 0;
+  return FALSE;
+}
+
+double
+eng_timeline_gaps (const eng_timeline *timeline, guint lanes, double from, double to)
+{
+  g_autoptr (GArray) sorted = g_array_copy (timeline->spans);
+  double gaps = 0, at = from;
+
+  g_array_sort (sorted, compare_starts);
+  for (guint i = 0; i < sorted->len; i++) {
+    const struct eng_span *span = &g_array_index (sorted, struct eng_span, i);
+
+    if (!is_on (span, lanes))
+      continue;
+    gaps += MAX (0, MIN (span->start, to) - at);
+    at = MAX (at, span->end);
+  }
+  return gaps + MAX (0, to - at);
+}
+
+void
+eng_timeline_set_counters (eng_timeline *timeline, const struct eng_counters *counters)
+{
+  timeline->counters = *counters;
+  timeline->counted = TRUE;
+}
+
+const struct eng_counters *
+eng_timeline_get_counters (const eng_timeline *timeline)
+{
+  return &timeline->counters;
+}
+
 /* ---- Export ---- */
 
 static void
@@ -116,6 +166,23 @@ add_count (JsonBuilder *builder, const char *key, gint64 value)
 {
   json_builder_set_member_name (builder, key);
   json_builder_add_int_value (builder, value);
+}
+
+static void
+add_counters (JsonBuilder *builder, const struct eng_counters *counters)
+{
+  json_builder_set_member_name (builder, "counters");
+  json_builder_begin_object (builder);
+  add_string (builder, "graph", counters->graph ? counters->graph : "");
+  add_count (builder, "evaluations", counters->evaluations);
+  add_count (builder, "replayed", counters->replayed);
+  json_builder_set_member_name (builder, "prompt_cached");
+  json_builder_add_boolean_value (builder, counters->prompt_cached);
+  add_number (builder, "steps_per_second", counters->steps_per_second);
+  add_number (builder, "idle_ms", counters->idle_ms);
+  add_count (builder, "allocations", counters->allocations);
+  add_count (builder, "preview_bytes", counters->preview_bytes);
+  json_builder_end_object (builder);
 }
 
 /* Ends the root object and gives its text; frees builder. */
@@ -166,6 +233,8 @@ eng_timeline_to_json (const eng_timeline *timeline)
     total = MAX (total, g_array_index (timeline->spans, struct eng_span, i).end);
   json_builder_begin_object (builder);
   add_number (builder, "total_ms", total);
+  if (timeline->counted)
+    add_counters (builder, &timeline->counters);
   json_builder_set_member_name (builder, "stages");
   json_builder_begin_array (builder);
   add_stages (builder, timeline);

@@ -154,6 +154,32 @@ test_plan_and_cancel (void)
   eng_arena_free (arena);
 }
 
+/* Each of three segments launches its own two operations and takes the same memory. */
+static void
+test_segments (void)
+{
+  eng_arena *arena = eng_arena_new ();
+
+  eng_arena_reset (arena, memory, sizeof memory);
+  for (int segment = 0; segment < 3; segment++) {
+    struct eng_run run = {
+      .device = &device, .arena = arena, .first = segment * 2, .last = segment * 2 + 2
+    };
+
+    calls = 0;
+    for (int i = 0; i < 6; i++) {
+      krn_tensor a = eng_run_take (&run, KRN_F32, 1, 1, 1, 1);
+
+      g_assert_true (a.data == memory);
+      ENG_RUN (&run, silu, a, a);
+      g_assert_cmpint (calls, ==, CLAMP (i + 1 - segment * 2, 0, 2));
+      eng_run_drop (&run, a);
+    }
+    g_assert_cmpint (run.n_met, ==, 6);
+  }
+  eng_arena_free (arena);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -163,6 +189,7 @@ main (int argc, char **argv)
   g_test_add_func ("/run/full", test_full);
   g_test_add_func ("/run/absurd", test_absurd);
   g_test_add_func ("/run/first-failure-stays", test_first_failure_stays);
+  g_test_add_func ("/run/segments", test_segments);
   g_test_add_func ("/run/plan-and-cancel", test_plan_and_cancel);
   return g_test_run ();
 }

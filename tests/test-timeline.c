@@ -63,6 +63,36 @@ test_sums (void)
 }
 
 static void
+test_gaps (void)
+{
+  g_autoptr (eng_timeline) timeline = example ();
+  const guint steps = 1 << ENG_TIMELINE_DENOISE, decode = 1 << ENG_TIMELINE_DECODE;
+
+  g_assert_cmpfloat (eng_timeline_gaps (timeline, steps, 50, 81), ==, 0);
+  g_assert_cmpfloat (eng_timeline_gaps (timeline, steps, 40, 90), ==, 19);
+  g_assert_cmpfloat (eng_timeline_gaps (timeline, steps | decode, 40, 90), ==, 10);
+  eng_timeline_add (timeline, ENG_TIMELINE_DENOISE, "early", 41, 44);
+  g_assert_cmpfloat (eng_timeline_gaps (timeline, steps | decode, 40, 90), ==, 7);
+  g_assert_cmpfloat (eng_timeline_gaps (timeline, steps, 42, 43), ==, 0);
+}
+
+static void
+test_counters (void)
+{
+  g_autoptr (eng_timeline) timeline = example ();
+  const struct eng_counters counters = { .graph = "replayed", .replayed = 7, .allocations = 3 };
+  g_autoptr (JsonNode) node = NULL;
+
+  g_assert_null (eng_timeline_get_counters (timeline)->graph);
+  eng_timeline_set_counters (timeline, &counters);
+  g_assert_cmpint (eng_timeline_get_counters (timeline)->replayed, ==, 7);
+  g_autofree char *text = eng_timeline_to_json (timeline);
+  JsonObject *told = json_object_get_object_member (parse (text, &node), "counters");
+  g_assert_cmpstr (json_object_get_string_member (told, "graph"), ==, "replayed");
+  g_assert_cmpint (json_object_get_int_member (told, "allocations"), ==, 3);
+}
+
+static void
 test_json (void)
 {
   g_autoptr (eng_timeline) timeline = example ();
@@ -150,6 +180,8 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
   g_test_add_func ("/timeline/spans", test_spans);
   g_test_add_func ("/timeline/sums", test_sums);
+  g_test_add_func ("/timeline/gaps", test_gaps);
+  g_test_add_func ("/timeline/counters", test_counters);
   g_test_add_func ("/timeline/json", test_json);
   g_test_add_func ("/timeline/trace", test_trace);
   g_test_add_func ("/timeline/escapes", test_escapes);
