@@ -58,6 +58,7 @@ struct plan {
 struct product {
   struct plan *plan;
   krn_tensor y, x, w;
+  size_t workspace; /* bytes of the stream's scratch, from its start */
 };
 
 struct krn_blas {
@@ -262,7 +263,7 @@ multiply (krn_stream *stream, const struct product *p, const cublasLtMatmulAlgo_
 
   return blas->call.matmul (blas->handle, plan->desc, &one, p->w.data, plan->w, p->x.data, plan->x,
                             &beta, p->y.data, plan->y, p->y.data, plan->y, algo, stream->scratch,
-                            KRN_CUDA_SCRATCH, stream->handle);
+                            p->workspace, stream->handle);
 }
 
 /* Milliseconds of one run, its weights not in the cache if clearing the scratch can help it;
@@ -319,24 +320,42 @@ time_candidates (krn_stream *stream, const struct product *p,
   return first;
 }
 
-/* Nothing can be timed while it is recorded, nor added up more than once; and what is over in a
- * moment need not be. */
+/* Nothing can be timed while it is recorded; and what is over in a moment need not be. */
 static bool
 may_time (krn_stream *stream, const struct key *key)
 {
   enum cudaStreamCaptureStatus capture = cudaStreamCaptureStatusActive;
 
-  return !key->accumulate && (double) key->rows * (double) key->in * (double) key->out >= 1e8 &&
+  return (double) key->rows * (double) key->in * (double) key->out >= 1e8 &&
          cudaStreamIsCapturing (stream->handle, &capture) == cudaSuccess &&
          capture == cudaStreamCaptureStatusNone;
 }
 
+/* What is added to y would be added each time: then the end of the scratch is written instead, if y
+ * fits there. */
+static bool
+prepare_timing (krn_stream *stream, struct product *p)
+{
+  const struct key *key = &p->plan->key;
+  const size_t bytes = (size_t) (key->rows * key->y_stride) * 2, most = KRN_CUDA_SCRATCH / 2;
+
+  if (!may_time (stream, key))
+    return false;
+  if (!key->accumulate)
+    return true;
+  if (bytes > most)
+    return false;
+  p->y.data = (char *) stream->scratch + most;
+  p->workspace = most;
+  return true;
+}
+
 /* An algorithm for the plan: an earlier run's, or the fastest of the candidates, or the first. */
 static bool
-choose (krn_stream *stream, const struct product *p)
+choose (krn_stream *stream, struct product p)
 {
   struct krn_blas *blas = stream->device->blas;
-  struct plan *plan = p->plan;
+  struct plan *plan = p.plan;
   cublasLtMatmulHeuristicResult_t candidates[CANDIDATES], checked;
   const cublasLtMatmulAlgo_t *earlier =
       blas->cache ? krn_cache_find (blas->cache, &plan->key) : NULL;
@@ -354,10 +373,10 @@ choose (krn_stream *stream, const struct product *p)
   if (n == 0)
     return false;
   plan->algo = candidates[0].algo;
-  if (!may_time (stream, &plan->key))
+  if (!prepare_timing (stream, &p))
     return true;
   if (!cudaEventCreate (&events[0]) && !cudaEventCreate (&events[1])) {
-    plan->algo = candidates[time_candidates (stream, p, candidates, n, events)].algo;
+    plan->algo = candidates[time_candidates (stream, &p, candidates, n, events)].algo;
     if (blas->cache && cudaPeekAtLastError () == cudaSuccess)
       krn_cache_put (blas->cache, &plan->key, &plan->algo);
   }
@@ -404,7 +423,7 @@ find_plan (krn_stream *stream, const struct key *key, struct product *p, const v
     return NULL;
   plan->key = *key;
   p->plan = plan;
-  plan->supported = describe (plan, &blas->call, bias) && choose (stream, p);
+  plan->supported = describe (plan, &blas->call, bias) && choose (stream, *p);
   plan->next = *bin;
   *bin = plan;
   return plan;
@@ -453,7 +472,7 @@ krn_blas_linear (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, k
     .bias_align = alignment (bias.data),
     .accumulate = accumulate,
   };
-  struct product product = { .y = y, .x = x, .w = w };
+  struct product product = { .y = y, .x = x, .w = w, .workspace = KRN_CUDA_SCRATCH };
   krn_status status;
 
   pthread_mutex_lock (&blas->lock);

@@ -2,7 +2,7 @@
  *
  * Which of the library's algorithms a product takes is settled when its shape is first met: by the
  * file of earlier runs (kernels/cuda/cache.h), else by timing some of them on the stream, else,
- * during a capture, when adding to y and for small products, by the library's own rule.
+ * during a capture and for small products, by the library's own rule.
  *
  * Any thread may call; a product takes a lock while it is enqueued or timed. */
 #pragma once
