@@ -98,7 +98,9 @@ run_pass (struct trial *t, gboolean plan)
 
   switch (t->what->kind) {
   case ENG_TRIAL_TEXT:
-    eng_qwen3_forward (&run, t->model->text, t->out, t->ids, t->rope);
+    if (t->model->feed) /* reading its files would be timed */
+      return KRN_ERROR_UNSUPPORTED;
+    eng_qwen3_forward (&run, t->model->text, t->out, t->ids, t->rope, NULL);
     break;
   case ENG_TRIAL_DECODE:
     eng_vae_decode (&run, t->model->vae, t->image, t->latent);

@@ -35,6 +35,7 @@ struct eng_engine {
   struct krn_device *device;
   char *kind, *name, *reason;
   int threads;
+  enum eng_residency text_encoder;
   GThread *thread;
 
   GMutex mutex;           /* guards what follows */
@@ -161,7 +162,7 @@ reopen (eng_engine *engine, GError **error)
   g_rw_lock_writer_lock (&engine->device_lock);
   engine->device = device;
   g_rw_lock_writer_unlock (&engine->device_lock);
-  engine->pipeline = device ? eng_pipeline_new (device, error) : NULL;
+  engine->pipeline = device ? eng_pipeline_new (device, engine->text_encoder, error) : NULL;
   return engine->pipeline != NULL;
 }
 
@@ -400,9 +401,11 @@ eng_engine_new (const struct eng_options *options, GError **error)
   g_queue_init (&engine->running);
   engine->kind = g_strdup (options->device);
   engine->threads = options->threads;
+  engine->text_encoder = options->text_encoder;
   engine->device = eng_device_open (options->device, options->threads, &engine->reason, error);
   engine->name = g_strdup (engine->device ? engine->device->name : "");
-  engine->pipeline = engine->device ? eng_pipeline_new (engine->device, error) : NULL;
+  if (engine->device)
+    engine->pipeline = eng_pipeline_new (engine->device, engine->text_encoder, error);
   if (engine->pipeline)
     engine->thread = g_thread_try_new ("engine", engine_thread, engine, &why);
   if (why)

@@ -91,11 +91,33 @@ const struct eng_defaults *eng_model_info_get_defaults (const eng_model_info *in
 int eng_model_info_get_prompt_limit (const eng_model_info *info);  /* tokens, wrapper included */
 int eng_model_info_get_size_multiple (const eng_model_info *info); /* pixels: 16 */
 
+/* What a model takes of a GPU's memory, in bytes; the driver and the libraries take about 0.8 GB
+ * more.  A picture's parts are for the longest prompt. */
+struct eng_memory {
+  uint64_t text_encoder, transformer, vae; /* weights */
+  uint64_t text_encoder_dropped;           /* instead of text_encoder: what it passes through */
+  uint64_t prompts;                        /* the last prompts, encoded */
+  uint64_t encode, denoise, decode;        /* one picture */
+};
+
+/* For pictures of that size, in pixels.  Reads headers only; any thread; blocking. */
+gboolean eng_model_info_plan_memory (eng_model_info *info, int width, int height,
+                                     struct eng_memory *memory, GError **error);
+
 /* ---- The engine ---- */
+
+/* Whether the text encoder's weights stay on the device.  Dropped, they come from their files for
+ * every prompt that is not remembered, layer by layer; that takes as long as reading them. */
+enum eng_residency {
+  ENG_RESIDENCY_AUTO, /* kept when the largest picture of the model's size leaves room for them */
+  ENG_RESIDENCY_KEEP,
+  ENG_RESIDENCY_DROP
+};
 
 struct eng_options {
   const char *device; /* "auto" (or NULL), "cpu", "cuda" */
   int threads;        /* of the CPU device; 0 is all cores */
+  enum eng_residency text_encoder;
 };
 
 eng_engine *eng_engine_new (const struct eng_options *options, GError **error);

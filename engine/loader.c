@@ -26,6 +26,7 @@ eng_loader_new (const eng_weights *weights, const char *component, const char *p
   loader->prefix = g_strdup (prefix);
   loader->wants = g_array_new (FALSE, FALSE, sizeof (struct eng_want));
   g_array_set_clear_func (loader->wants, clear_want);
+  loader->groups = g_array_new (FALSE, FALSE, sizeof (guint));
   return loader;
 }
 
@@ -33,6 +34,7 @@ void
 eng_loader_free (eng_loader *loader)
 {
   g_clear_error (&loader->error);
+  g_array_unref (loader->groups);
   g_array_unref (loader->wants);
   g_free (loader->prefix);
   g_free (loader->component);
@@ -214,6 +216,12 @@ eng_loader_want_constant (eng_loader *loader, krn_tensor *target, int64_t rows, 
       add_want (loader, target, krn_tensor_make (NULL, KRN_F32, 1, 1, rows, cols));
 
   want->constant = g_memdup2 (values, rows * cols * sizeof *values);
+}
+
+void
+eng_loader_end_group (eng_loader *loader)
+{
+  g_array_append_val (loader->groups, loader->wants->len);
 }
 
 size_t

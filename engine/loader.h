@@ -15,8 +15,9 @@ struct eng_want {
 struct eng_loader {
   eng_weights *weights; /* a reference */
   char *component, *prefix;
-  GArray *wants; /* struct eng_want */
-  GError *error; /* the first wrong tensor */
+  GArray *wants;  /* struct eng_want */
+  GArray *groups; /* guint: how many wants there were when each was ended */
+  GError *error;  /* the first wrong tensor */
 };
 
 /* Elements of a tensor; its file was checked, so this is in range. */

@@ -62,11 +62,11 @@ report_until_done (eng_sender *sender, const struct eng_loading *how)
   const size_t total = eng_sender_get_total (sender);
   size_t reported = 0, done;
 
-  while (reported < total && !(how->cancelled && g_atomic_int_get (how->cancelled))) {
+  while (reported < total) {
     done = eng_sender_wait_bytes (sender, MIN (reported + PROGRESS_BYTES, total) - 1);
     if (done <= reported || (done < total && done < reported + PROGRESS_BYTES))
       return; /* it failed */
-    if (how->progress)
+    if (how->progress && !(how->cancelled && g_atomic_int_get (how->cancelled)))
       how->progress (done, total, how->data);
     reported = done;
   }

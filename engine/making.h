@@ -27,7 +27,8 @@ struct eng_pipeline {
   eng_lanes *lanes;
   eng_preview *preview;
 
-  eng_model *model; /* NULL: none is loaded */
+  enum eng_residency text_encoder; /* of the models loaded */
+  eng_model *model;                /* NULL: none is loaded */
   eng_prompts *prompts;
   eng_steps *steps;
   eng_ropes *ropes;

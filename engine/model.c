@@ -2,6 +2,7 @@
 
 #include "engine/infer.h"
 #include "engine/json.h"
+#include "engine/memory.h"
 
 #include <math.h>
 
@@ -15,6 +16,8 @@ static const float flux_preview[17 * 3] = {
   0.0817f,  0.0765f,  0.0749f,  -0.1264f, -0.0522f, -0.1103f, -0.0280f, -0.0881f, -0.0499f,
   -0.1262f, -0.0982f, -0.0778f, -0.0329f, -0.0718f, -0.0851f,
 };
+
+enum { LIBRARIES = 768 << 20 }; /* of the device's memory, for cuBLAS's kernels and the like */
 
 struct load_progress {
   void (*progress) (double fraction, void *data);
@@ -223,33 +226,96 @@ describe_networks (eng_model *model, eng_loader **loaders, GError **error)
   return want_preview (model, loaders[ENG_PART_VAE], error) && check_sizes (model, error);
 }
 
+static void
+new_loaders (const eng_model_info *info, eng_loader **loaders)
+{
+  for (guint i = 0; i < ENG_N_PARTS; i++)
+    loaders[i] =
+        eng_loader_new (info->parts[i].weights, info->components[i].name, info->parts[i].prefix);
+}
+
+static void
+free_loaders (eng_loader **loaders)
+{
+  for (guint i = 0; i < ENG_N_PARTS; i++)
+    g_clear_pointer (&loaders[i], eng_loader_free);
+}
+
+/* Automatic: it stays when it leaves room for a picture of the model's size, and for what libraries
+ * take. */
+static gboolean
+keeps_text (const eng_model *model, eng_loader *const *loaders, enum eng_residency residency)
+{
+  const struct eng_defaults *defaults = &model->info->defaults;
+  size_t free_bytes, total_bytes;
+  struct eng_memory memory;
+
+  if (residency != ENG_RESIDENCY_AUTO)
+    return residency == ENG_RESIDENCY_KEEP;
+  eng_memory_plan (&memory, model, loaders, defaults->width, defaults->height);
+  model->device->info (model->device, &free_bytes, &total_bytes);
+  return eng_memory_get_kept (&memory) + LIBRARIES <= free_bytes;
+}
+
+/* May take over some of the loaders. */
+static gboolean
+load_parts (eng_model *model, eng_loader **loaders, const struct eng_model_loading *how,
+            GError **error)
+{
+  struct load_progress progress = { how->progress, how->data };
+  const struct eng_loading loading = { how->device, how->stream, progress_cb, &progress,
+                                       how->cancelled };
+  const int first = keeps_text (model, loaders, how->text_encoder) ? 0 : ENG_PART_TEXT + 1;
+  gboolean ok;
+
+  ok = eng_loaders_finish (loaders + first, ENG_N_PARTS - first, model->blocks + first, &loading,
+                           error);
+  if (ok && first > 0) {
+    model->feed = eng_feed_new (g_steal_pointer (&loaders[ENG_PART_TEXT]), ENG_QWEN3_FIRST_FED,
+                                how->device, error);
+    eng_qwen3_set_feed (model->text, model->feed);
+    ok = model->feed != NULL;
+  }
+  return ok;
+}
+
 eng_model *
-eng_model_load (eng_model_info *info, struct krn_device *device, krn_stream *stream,
-                void (*progress) (double fraction, void *data), void *data, const int *cancelled,
-                GError **error)
+eng_model_load (eng_model_info *info, const struct eng_model_loading *how, GError **error)
 {
   g_autoptr (eng_model) model = g_new0 (eng_model, 1);
-  struct load_progress p = { .progress = progress, .data = data };
-  const struct eng_loading how = { device, stream, progress_cb, &p, cancelled };
   struct tokenizer_load tokenizer = { 0 };
   eng_loader *loaders[ENG_N_PARTS];
   gboolean ok;
 
   model->info = eng_model_info_ref (info);
-  model->device = device;
+  model->device = how->device;
   begin_tokenizer (&tokenizer, info->tokenizer);
-  for (guint i = 0; i < ENG_N_PARTS; i++)
-    loaders[i] =
-        eng_loader_new (info->parts[i].weights, info->components[i].name, info->parts[i].prefix);
-
-  ok = describe_networks (model, loaders, error) &&
-       eng_loaders_finish (loaders, ENG_N_PARTS, model->blocks, &how, error);
+  new_loaders (info, loaders);
+  ok = describe_networks (model, loaders, error) && load_parts (model, loaders, how, error);
   ok =
       end_tokenizer (&tokenizer, model, ok ? error : NULL) && ok && check_vocabulary (model, error);
-
-  for (guint i = 0; i < ENG_N_PARTS; i++)
-    eng_loader_free (loaders[i]);
+  free_loaders (loaders);
   return ok ? g_steal_pointer (&model) : NULL;
+}
+
+gboolean
+eng_model_info_plan_memory (eng_model_info *info, int width, int height, struct eng_memory *memory,
+                            GError **error)
+{
+  struct krn_device gpu = { .activation = KRN_BF16, .weight = KRN_BF16 }; /* only asked for these */
+  g_autoptr (eng_model) model = g_new0 (eng_model, 1);
+  eng_loader *loaders[ENG_N_PARTS];
+  gboolean ok;
+
+  model->info = eng_model_info_ref (info);
+  model->device = &gpu;
+  new_loaders (info, loaders);
+  ok = describe_networks (model, loaders, error);
+  if (ok)
+    eng_memory_plan (memory, model, loaders, width, height);
+  free_loaders (loaders);
+  model->device = NULL;
+  return ok;
 }
 
 void
@@ -257,7 +323,8 @@ eng_model_free (eng_model *model)
 {
   if (!model)
     return;
-  for (guint i = 0; i < ENG_N_PARTS; i++)
+  g_clear_pointer (&model->feed, eng_feed_free);
+  for (guint i = 0; i < ENG_N_PARTS && model->device; i++)
     model->device->free_memory (model->device, model->blocks[i]);
   g_clear_pointer (&model->tokenizer, eng_tokenizer_free);
   g_clear_pointer (&model->text, eng_qwen3_free);

@@ -42,6 +42,7 @@ typedef struct {
   eng_model_info *info; /* owned */
   eng_tokenizer *tokenizer;
   eng_qwen3 *text;
+  eng_feed *feed; /* of the text encoder's weights; NULL: they are kept on the device */
   eng_z_image *transformer;
   eng_vae *vae;
   krn_tensor
@@ -50,10 +51,17 @@ typedef struct {
   void *blocks[ENG_N_PARTS]; /* device memory of the weights, owned */
 } eng_model;
 
-/* Blocking; on the engine's thread.  progress gets fractions.  Adopts nothing; takes a reference.
- */
-eng_model *eng_model_load (eng_model_info *info, struct krn_device *device, krn_stream *stream,
-                           void (*progress) (double fraction, void *data), void *data,
-                           const int *cancelled, GError **error);
+struct eng_model_loading {
+  struct krn_device *device; /* borrowed by the model */
+  krn_stream *stream;        /* borrowed; of the uploads */
+  enum eng_residency text_encoder;
+  void (*progress) (double fraction, void *data); /* on this thread; may be NULL */
+  void *data;
+  const int *cancelled; /* atomic; may be NULL */
+};
+
+/* Blocking; on the engine's thread.  Takes a reference to info. */
+eng_model *eng_model_load (eng_model_info *info, const struct eng_model_loading *how,
+                           GError **error);
 void eng_model_free (eng_model *model); /* NULL allowed */
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_model, eng_model_free)

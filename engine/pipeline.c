@@ -36,11 +36,12 @@ static enum eng_result (*const stages[]) (struct eng_making *p, GError **error) 
 /* ---- The pipeline ---- */
 
 eng_pipeline *
-eng_pipeline_new (struct krn_device *device, GError **error)
+eng_pipeline_new (struct krn_device *device, enum eng_residency text_encoder, GError **error)
 {
   eng_pipeline *pipeline = g_new0 (eng_pipeline, 1);
 
   pipeline->device = device;
+  pipeline->text_encoder = text_encoder;
   pipeline->at_once = strcmp (device->kind, "cpu") == 0;
   pipeline->makings = g_ptr_array_new ();
   pipeline->lanes = eng_lanes_new (device, error);
@@ -222,12 +223,17 @@ eng_pipeline_load (eng_pipeline *pipeline, eng_model_info *info,
                    void (*progress) (double fraction, void *data), void *data, const int *cancelled,
                    GError **error)
 {
-  krn_stream *stream = eng_lanes_get_stream (pipeline->lanes, ENG_LANE_TEXT);
+  const struct eng_model_loading how = { .device = pipeline->device,
+                                         .stream =
+                                             eng_lanes_get_stream (pipeline->lanes, ENG_LANE_TEXT),
+                                         .text_encoder = pipeline->text_encoder,
+                                         .progress = progress,
+                                         .data = data,
+                                         .cancelled = cancelled };
   struct eng_run run;
 
   drop_model (pipeline);
-  pipeline->model =
-      eng_model_load (info, pipeline->device, stream, progress, data, cancelled, error);
+  pipeline->model = eng_model_load (info, &how, error);
   pipeline->prompts = pipeline->model ? eng_prompts_new (pipeline->model, error) : NULL;
   if (!pipeline->prompts) {
     drop_model (pipeline);

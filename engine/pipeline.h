@@ -14,7 +14,8 @@
 typedef struct eng_pipeline eng_pipeline;
 
 /* device is borrowed. */
-eng_pipeline *eng_pipeline_new (struct krn_device *device, GError **error);
+eng_pipeline *eng_pipeline_new (struct krn_device *device, enum eng_residency text_encoder,
+                                GError **error);
 /* Frees the model, too.  No picture may be in the making.  NULL allowed. */
 void eng_pipeline_free (eng_pipeline *pipeline);
 

@@ -192,7 +192,7 @@ eng_prompts_encode (eng_prompts *prompts, struct eng_run *run, const struct eng_
   ENG_RUN (run, upload, ids, tables->ids, KRN_I32);
   ENG_RUN (run, upload, text_rope, tables->text_rope, KRN_F32);
   ENG_RUN (run, upload, rope, tables->caption_rope, KRN_F32);
-  eng_qwen3_forward (run, model->text, prompt->embedding, ids, text_rope);
+  eng_qwen3_forward (run, model->text, prompt->embedding, ids, text_rope, tables->ids);
   eng_z_image_caption (run, model->transformer, prompt->refined, prompt->embedding, rope);
   eng_run_drop (run, rope);
   eng_run_drop (run, text_rope);

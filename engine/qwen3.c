@@ -19,8 +19,10 @@ struct layer {
 struct eng_qwen3 {
   int width, mlp, layers, heads, kv_heads, head_dim, vocabulary;
   double eps, theta;
-  krn_tensor embedding; /* [vocabulary, width] */
-  struct layer *layer;  /* layers - 1: the last one of the file is never run */
+  krn_tensor embedding;                /* [vocabulary, width] */
+  struct layer *layer;                 /* layers - 1: the last one of the file is never run */
+  eng_feed *feed;                      /* borrowed; NULL: all weights are on the device */
+  const struct eng_tensor_info *table; /* of the embedding, in its file; borrowed */
 };
 
 /* transformers 5 moved rope_theta into rope_parameters, which older files lack. */
@@ -100,6 +102,7 @@ read_config (eng_qwen3 *model, JsonObject *config, GError **error)
   return FALSE;
 }
 
+/* Three groups: as small as two matrices that belong together let them be. */
 static void
 want_layer (eng_qwen3 *model, eng_loader *loader, struct layer *layer, const char *prefix)
 {
@@ -111,11 +114,14 @@ want_layer (eng_qwen3 *model, eng_loader *loader, struct layer *layer, const cha
   eng_want_vector (loader, &layer->q_norm, model->head_dim, prefix, "self_attn.q_norm.weight");
   eng_want_vector (loader, &layer->k_norm, model->head_dim, prefix, "self_attn.k_norm.weight");
   eng_want (loader, &layer->out, model->width, q, prefix, "self_attn.o_proj.weight", NULL, NULL);
+  eng_loader_end_group (loader);
   eng_want_vector (loader, &layer->norm2, model->width, prefix, "post_attention_layernorm.weight");
   eng_want (loader, &layer->gate_up, 2 * model->mlp, model->width, prefix, "mlp.gate_proj.weight",
             "mlp.up_proj.weight", NULL);
+  eng_loader_end_group (loader);
   eng_want (loader, &layer->down, model->width, model->mlp, prefix, "mlp.down_proj.weight", NULL,
             NULL);
+  eng_loader_end_group (loader);
 }
 
 eng_qwen3 *
@@ -132,6 +138,8 @@ eng_qwen3_new (JsonObject *config, eng_loader *loader, GError **error)
   model->layer = g_new0 (struct layer, model->layers);
   eng_want (loader, &model->embedding, model->vocabulary, model->width, "", "embed_tokens.weight",
             NULL, NULL);
+  eng_loader_end_group (loader);
+  model->table = eng_loader_lookup (loader, "embed_tokens.weight");
   for (int i = 0; i < model->layers - 1; i++) {
     g_autofree char *layer = g_strdup_printf ("layers.%d.", i);
     want_layer (model, loader, &model->layer[i], layer);
@@ -146,6 +154,12 @@ eng_qwen3_free (eng_qwen3 *model)
     return;
   g_free (model->layer);
   g_free (model);
+}
+
+void
+eng_qwen3_set_feed (eng_qwen3 *model, eng_feed *feed)
+{
+  model->feed = feed;
 }
 
 int
@@ -223,35 +237,66 @@ attention (struct eng_run *run, const eng_qwen3 *model, const struct layer *laye
   eng_run_drop (run, qkv);
 }
 
+/* Weights of a layer, as want_layer parts them. */
+enum { ATTENTION, GATE_UP, DOWN, LAYER_GROUPS };
+
 static void
-mlp (struct eng_run *run, const eng_qwen3 *model, const struct layer *layer, krn_tensor x,
+acquire (struct eng_run *run, const eng_qwen3 *model, krn_tensor memory, int layer, int group)
+{
+  if (model->feed)
+    eng_feed_acquire (model->feed, run, memory, layer * LAYER_GROUPS + group);
+}
+
+static void
+embed (struct eng_run *run, const eng_qwen3 *model, krn_tensor out, krn_tensor ids,
+       const int32_t *host_ids)
+{
+  if (!model->feed) {
+    ENG_RUN (run, embedding, out, ids, model->embedding); /* [n, width] */
+    return;
+  }
+  krn_tensor rows = eng_run_take (run, run->device->weight, 1, 1, krn_rows (out), model->width);
+  eng_feed_rows (model->feed, run, rows, model->table, host_ids);
+  ENG_RUN (run, copy, out, rows);
+  eng_run_drop (run, rows);
+}
+
+static void
+mlp (struct eng_run *run, const eng_qwen3 *model, krn_tensor memory, int i, krn_tensor x,
      krn_tensor h)
 {
+  const struct layer *layer = &model->layer[i];
   const krn_dtype act = run->device->activation;
   krn_tensor gate_up = eng_run_take (run, act, 1, 1, krn_rows (x), 2 * model->mlp);
   krn_tensor inner = eng_run_take (run, act, 1, 1, krn_rows (x), model->mlp);
 
+  acquire (run, model, memory, i, GATE_UP);
+  ENG_RUN (run, rms_norm, h, x, layer->norm2, (krn_tensor){ 0 }, model->eps);
   ENG_RUN (run, linear, gate_up, h, layer->gate_up, (krn_tensor){ 0 }, false); /* [n, 2 mlp] */
   ENG_RUN (run, silu_gate, inner, gate_up);                                    /* [n, mlp] */
-  ENG_RUN (run, linear, x, inner, layer->down, (krn_tensor){ 0 }, true);       /* [n, width] */
+  acquire (run, model, memory, i, DOWN);
+  ENG_RUN (run, linear, x, inner, layer->down, (krn_tensor){ 0 }, true); /* [n, width] */
   eng_run_drop (run, inner);
   eng_run_drop (run, gate_up);
 }
 
 void
 eng_qwen3_forward (struct eng_run *run, const eng_qwen3 *model, krn_tensor out, krn_tensor ids,
-                   krn_tensor rope)
+                   krn_tensor rope, const int32_t *host_ids)
 {
+  krn_tensor memory = model->feed ? eng_feed_take (model->feed, run) : (krn_tensor){ 0 };
   krn_tensor h = eng_run_take (run, run->device->activation, 1, 1, krn_rows (out), model->width);
 
-  ENG_RUN (run, embedding, out, ids, model->embedding); /* [n, width] */
+  embed (run, model, out, ids, host_ids);
   for (int i = 0; i < model->layers - 1; i++) {
     const struct layer *layer = &model->layer[i];
 
+    acquire (run, model, memory, i, ATTENTION);
     ENG_RUN (run, rms_norm, h, out, layer->norm1, (krn_tensor){ 0 }, model->eps);
     attention (run, model, layer, out, h, rope);
-    ENG_RUN (run, rms_norm, h, out, layer->norm2, (krn_tensor){ 0 }, model->eps);
-    mlp (run, model, layer, out, h);
+    mlp (run, model, memory, i, out, h);
   }
   eng_run_drop (run, h);
+  if (model->feed)
+    eng_run_drop (run, memory);
 }

@@ -1,6 +1,7 @@
 /* engine/qwen3.h - the Qwen3 text encoder up to hidden_states[-2], as transformers' Qwen3Model. */
 #pragma once
 
+#include "engine/feed.h"
 #include "engine/run.h"
 #include "engine/weights.h"
 
@@ -22,7 +23,14 @@ int eng_qwen3_get_head_dim (const eng_qwen3 *model);
 /* Host: fills table, f32 [n, head_dim], cos and sin of each pair, for positions 0 to n - 1. */
 void eng_qwen3_rope (const eng_qwen3 *model, float *table, int n);
 
+/* The loader's groups: the embedding's table, then several of each layer. */
+enum { ENG_QWEN3_FIRST_FED = 1 };
+/* From now on weights come by feed, which has that group and those behind it, and is borrowed; the
+ * table stays in its file.  Instead of eng_loaders_finish. */
+void eng_qwen3_set_feed (eng_qwen3 *model, eng_feed *feed);
+
 /* out: act [n, width], the output of the last layer but one.  ids: i32 [n] as dim {1, 1, 1, n}, all
- * below the vocabulary size.  rope: f32 [n, head_dim], on the device. */
+ * below the vocabulary size; host_ids: the same, on the host, which only a feed reads.  rope: f32
+ * [n, head_dim], on the device. */
 void eng_qwen3_forward (struct eng_run *run, const eng_qwen3 *model, krn_tensor out, krn_tensor ids,
-                        krn_tensor rope);
+                        krn_tensor rope, const int32_t *host_ids);

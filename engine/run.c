@@ -142,7 +142,9 @@ eng_run_ok (const struct eng_run *run, const char *what, GError **error)
   if (run->status == KRN_OK)
     return TRUE;
 
-  if (run->status == KRN_CANCELLED)
+  if (run->cause)
+    g_propagate_error (error, g_error_copy (run->cause));
+  else if (run->status == KRN_CANCELLED)
     g_set_error (error, ENG_ERROR, ENG_ERROR_CANCELLED, "%s: cancelled", what);
   else if (run->status == KRN_ERROR_MEMORY && !run->failed)
     g_set_error (

@@ -40,6 +40,7 @@ struct eng_run {
   int first, last;           /* the segment: those from first on and before last; last 0: all */
   krn_status status;         /* first failure; what comes after it is skipped */
   const char *failed;        /* the operation that failed, static */
+  const GError *cause;       /* why, when it was not the device; borrowed.  NULL otherwise */
 };
 
 /* Enqueues one operation, unless the run is a plan, has failed or is cancelled. */

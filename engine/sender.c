@@ -371,8 +371,12 @@ eng_sender_finish (eng_sender *sender, GError **error)
   krn_status status;
 
   g_mutex_lock (&sender->mutex);
-  if (sender->done < sender->total)
+  if (sender->done < sender->total) {
     sender->stop = TRUE;
+    if (!sender->error)
+      sender->error = g_error_new (ENG_ERROR, ENG_ERROR_CANCELLED, "%s: cancelled",
+                                   get_chunk (sender, 0)->loader->component);
+  }
   g_cond_broadcast (&sender->cond);
   g_mutex_unlock (&sender->mutex);
   for (guint i = 0; i < sender->n_workers; i++)

@@ -38,6 +38,6 @@ size_t eng_sender_wait_bytes (eng_sender *sender, size_t more_than);
 gboolean eng_sender_wait_group (eng_sender *sender, guint group, krn_event *event);
 /* One group more may be sent, once the stream is past event. */
 void eng_sender_open_group (eng_sender *sender, krn_event *event);
-/* Ends what was started, whether all was sent or not, and waits for the threads and the stream.
- * FALSE and error: what failed first. */
+/* Ends what was started and waits for the threads and the stream.  FALSE and error: what failed
+ * first, or ENG_ERROR_CANCELLED because not all was sent. */
 gboolean eng_sender_finish (eng_sender *sender, GError **error);

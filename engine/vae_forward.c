@@ -26,33 +26,33 @@ conv_forward (struct eng_run *run, const struct eng_vae_conv *conv, const struct
   return y;
 }
 
-/* x is a taken tensor {1, h, w, in}; the result, {1, h, w, out}, replaces it. */
+/* x is a taken tensor {1, h, w, in}; the result, {1, h, w, out}, replaces it.  With a shortcut the
+ * sum begins with that, so that x itself can be normalised: in the last stage, where it is twice as
+ * wide as what comes out, that saves a fifth of the decoder's memory. */
 static krn_tensor
 resnet_forward (struct eng_run *run, const eng_vae *model, const struct eng_vae_resnet *resnet,
                 krn_tensor x)
 {
   const krn_dtype act = run->device->activation;
   const int64_t h = x.dim[1], w = x.dim[2];
-  krn_tensor a = eng_run_take (run, act, 1, h, w, x.dim[3]);
+  const gboolean shortcut = x.dim[3] != resnet->conv1.out;
+  krn_tensor y = shortcut ? eng_run_take (run, act, 1, h, w, resnet->conv1.out) : x;
+  krn_tensor a = shortcut ? x : eng_run_take (run, act, 1, h, w, x.dim[3]);
   krn_tensor b = eng_run_take (run, act, 1, h, w, resnet->conv1.out);
   struct krn_conv add = same;
 
+  if (shortcut)
+    ENG_RUN (run, conv2d, y, x, resnet->shortcut.w, resnet->shortcut.bias, &point);
   ENG_RUN (run, group_norm, a, x, resnet->norm1.w, resnet->norm1.bias, model->groups, norm_eps,
            true);
   ENG_RUN (run, conv2d, b, a, resnet->conv1.w, resnet->conv1.bias, &same);
   eng_run_drop (run, a);
   ENG_RUN (run, group_norm, b, b, resnet->norm2.w, resnet->norm2.bias, model->groups, norm_eps,
            true);
-  if (x.dim[3] != resnet->conv1.out) {
-    krn_tensor y = eng_run_take (run, act, 1, h, w, resnet->conv1.out);
-    ENG_RUN (run, conv2d, y, x, resnet->shortcut.w, resnet->shortcut.bias, &point);
-    eng_run_drop (run, x);
-    x = y;
-  }
-  add.add = x;
-  ENG_RUN (run, conv2d, x, b, resnet->conv2.w, resnet->conv2.bias, &add);
+  add.add = y;
+  ENG_RUN (run, conv2d, y, b, resnet->conv2.w, resnet->conv2.bias, &add);
   eng_run_drop (run, b);
-  return x;
+  return y;
 }
 
 /* x: {1, h, w, n}, in place. */

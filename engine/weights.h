@@ -74,6 +74,9 @@ void eng_loader_want_conv (eng_loader *loader, krn_tensor *target, int out, int 
 /* A piece of f32 that does not come from the file (tables of constants), n copied. */
 void eng_loader_want_constant (eng_loader *loader, krn_tensor *target, int64_t rows, int64_t cols,
                                const float *values);
+/* What was asked for since the last group is one, which can be had without the others
+ * (engine/feed.h); means nothing to eng_loaders_finish. */
+void eng_loader_end_group (eng_loader *loader);
 /* Bytes that finish takes on a device whose weights are of that dtype; 0 after a wrong tensor. */
 size_t eng_loader_get_bytes (const eng_loader *loader, krn_dtype dtype);
 
