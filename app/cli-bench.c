@@ -7,7 +7,8 @@
 #include <string.h>
 
 struct options {
-  char *model, *device, *prompt, *sizes, *json;
+  struct cli_device device;
+  char *model, *prompt, *sizes, *json;
   int width, height, steps, tokens, text_tokens, repeats, threads, queue;
   double cfg;
   gboolean passes, ablations, cancel;
@@ -237,7 +238,7 @@ bench (struct options *o)
   g_autoptr (GError) error = NULL;
   const gint64 begin = g_get_monotonic_time ();
 
-  engine = cli_open_engine (o->device, o->threads, path, FALSE, &info, &error);
+  engine = cli_open_engine (&o->device, path, FALSE, &info, &error);
   sizes = engine ? read_sizes (o, info, &error) : NULL;
   if (!sizes)
     return cli_fail (error);
@@ -278,8 +279,11 @@ cli_bench (int argc, char **argv)
     { "queue", 0, 0, G_OPTION_ARG_INT, &o.queue, "Pictures that wait together then (16)", "N" },
     { "cancel", 0, 0, G_OPTION_ARG_NONE, &o.cancel, "Time from a cancel to its end", NULL },
     { "json", 0, 0, G_OPTION_ARG_FILENAME, &o.json, "Write every number there", "FILE" },
-    { "device", 0, 0, G_OPTION_ARG_FILENAME, &o.device, "auto, cpu or cuda", "NAME" },
-    { "threads", 't', 0, G_OPTION_ARG_INT, &o.threads, "Of the CPU; default: all cores", "N" },
+    { "device", 0, 0, G_OPTION_ARG_FILENAME, &o.device.kind, "auto, cpu or cuda", "NAME" },
+    { "text-encoder", 0, 0, G_OPTION_ARG_FILENAME, &o.device.text_encoder, CLI_TEXT_ENCODER_HELP,
+      "WHERE" },
+    { "threads", 't', 0, G_OPTION_ARG_INT, &o.device.threads, "Of the CPU; default: all cores",
+      "N" },
     G_OPTION_ENTRY_NULL,
   };
   int code;
@@ -296,6 +300,7 @@ cli_bench (int argc, char **argv)
   g_free (o.prompt);
   g_free (o.sizes);
   g_free (o.json);
-  g_free (o.device);
+  g_free (o.device.kind);
+  g_free (o.device.text_encoder);
   return code;
 }

@@ -9,13 +9,14 @@
 #include <unistd.h>
 
 struct options {
-  char *prompt, *negative, *model, *device, *output;
+  struct cli_device device;
+  char *prompt, *negative, *model, *output;
   char *sampler, *schedule, *rng;
   char *init_latents, *dump_latents, *dump_embeddings;
   char *timings, *trace, *preview_dir;
   char *seed, *cfg, *shift, *norm_cap, *truncation;
   char *width, *height, *steps;
-  int count, threads;
+  int count;
   gboolean quiet, json, no_metadata;
 };
 
@@ -346,7 +347,7 @@ generate (struct options *o)
   guint signals[2];
 
   if (!read_params (o, &g.params, &error) || !check_names (o, &error) ||
-      !(engine = cli_open_engine (o->device, o->threads, model, g.bar, &info, &error)))
+      !(engine = cli_open_engine (&o->device, model, g.bar, &info, &error)))
     return cli_fail (error);
   if (o->preview_dir && g_mkdir_with_parents (o->preview_dir, 0777)) {
     g_set_error (&error, ENG_ERROR, ENG_ERROR_FILE, "“%s” could not be made: %s", o->preview_dir,
@@ -377,7 +378,8 @@ options_clear (struct options *o)
   char *const strings[] = { o->prompt,
                             o->negative,
                             o->model,
-                            o->device,
+                            o->device.kind,
+                            o->device.text_encoder,
                             o->output,
                             o->sampler,
                             o->schedule,
@@ -430,8 +432,10 @@ cli_generate (int argc, char **argv)
     TEXT ("cfg-norm-cap", 0, norm_cap, "Guided norm at most X times the prompt's; 0: off", "X"),
     TEXT ("cfg-truncation", 0, truncation, "No guidance once 1 - sigma exceeds X; 0: off", "X"),
     TEXT ("rng", 0, rng, "Noise of torch's cpu (default) or cuda generator", "NAME"),
-    TEXT ("device", 0, device, "auto (default), cpu or cuda", "NAME"),
-    { "threads", 't', 0, G_OPTION_ARG_INT, &o.threads, "Of the CPU; default: all cores", "N" },
+    TEXT ("device", 0, device.kind, "auto (default), cpu or cuda", "NAME"),
+    TEXT ("text-encoder", 0, device.text_encoder, CLI_TEXT_ENCODER_HELP, "WHERE"),
+    { "threads", 't', 0, G_OPTION_ARG_INT, &o.device.threads, "Of the CPU; default: all cores",
+      "N" },
     TEXT ("init-latents", 0, init_latents, "Start from this tensor instead of noise", "FILE"),
     TEXT ("dump-latents", 0, dump_latents, "Write noise and latents of every step", "FILE"),
     TEXT ("dump-embeddings", 0, dump_embeddings, "Write token ids and encoder output", "FILE"),

@@ -32,6 +32,34 @@ info_of_png (const char *path)
   return CLI_OK;
 }
 
+/* What a GPU must have, in GB of 10^9 bytes. */
+static int
+print_memory (eng_model_info *info)
+{
+  static const int sizes[] = { 512, 768, 1024, 1536, 2048 };
+  const double gb = 1e-9;
+  struct eng_memory m;
+  g_autoptr (GError) error = NULL;
+
+  puts ("memory on a GPU in GB, without the 0.8 or so of driver and libraries:");
+  for (guint i = 0; i < G_N_ELEMENTS (sizes); i++) {
+    if (!eng_model_info_plan_memory (info, sizes[i], sizes[i], &m, &error))
+      return cli_fail (error);
+    const double kept = m.text_encoder * gb, dropped = m.text_encoder_dropped * gb;
+    const double rest = (m.transformer + m.vae + m.prompts) * gb;
+    const double work = (m.encode + m.denoise + m.decode) * gb;
+
+    if (i == 0)
+      printf ("weights: text encoder %.2f (%.2f dropped), transformer %.2f, vae %.2f; "
+              "prompts %.2f\n%-10s %8s %8s %8s %14s %14s\n",
+              kept, dropped, m.transformer * gb, m.vae * gb, m.prompts * gb, "size", "encode",
+              "denoise", "decode", "in all, kept", "dropped");
+    printf ("%4dx%-5d %8.2f %8.2f %8.2f %14.2f %14.2f\n", sizes[i], sizes[i], m.encode * gb,
+            m.denoise * gb, m.decode * gb, rest + work + kept, rest + work + dropped);
+  }
+  return CLI_OK;
+}
+
 static int
 info_of_model (const char *path)
 {
@@ -57,7 +85,7 @@ info_of_model (const char *path)
           d->cfg, eng_sampler_get_name (d->sampler), eng_schedule_get_name (d->schedule), d->shift);
   printf ("prompt: at most %d tokens; sizes: multiples of %d\n",
           eng_model_info_get_prompt_limit (info), eng_model_info_get_size_multiple (info));
-  return CLI_OK;
+  return print_memory (info);
 }
 
 int

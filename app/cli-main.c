@@ -111,20 +111,38 @@ load_done_cb (eng_model_info *info, const GError *error, void *data)
   g_mutex_unlock (&l->mutex);
 }
 
+static gboolean
+read_options (const struct cli_device *device, struct eng_options *options, GError **error)
+{
+  static const char *const names[] = { "auto", "keep", "drop", NULL };
+  const char *name = device->text_encoder ? device->text_encoder : names[0];
+
+  *options = (struct eng_options){ .device = device->kind, .threads = device->threads };
+  if (device->threads < 0 || device->threads > 1024) {
+    g_set_error (error, ENG_ERROR, ENG_ERROR_PARAMS, "threads is %d, expected 0 to 1024",
+                 device->threads);
+    return FALSE;
+  }
+  for (int i = 0; names[i]; i++)
+    if (!strcmp (name, names[i])) {
+      options->text_encoder = ENG_RESIDENCY_AUTO + i;
+      return TRUE;
+    }
+  g_set_error (error, ENG_ERROR, ENG_ERROR_PARAMS,
+               "text encoder is “%s”, expected auto, keep or drop", name);
+  return FALSE;
+}
+
 eng_engine *
-cli_open_engine (const char *device, int threads, const char *model, gboolean progress,
+cli_open_engine (const struct cli_device *device, const char *model, gboolean progress,
                  eng_model_info **info, GError **error)
 {
-  const struct eng_options options = { device, threads };
+  struct eng_options options;
   g_autoptr (eng_engine) engine = NULL;
   struct loading l = { .show = progress };
   const struct eng_load_observer observer = { load_progress_cb, load_done_cb, &l };
 
-  if (threads < 0 || threads > 1024) {
-    g_set_error (error, ENG_ERROR, ENG_ERROR_PARAMS, "threads is %d, expected 0 to 1024", threads);
-    return NULL;
-  }
-  if (!(engine = eng_engine_new (&options, error)))
+  if (!read_options (device, &options, error) || !(engine = eng_engine_new (&options, error)))
     return NULL;
   g_mutex_init (&l.mutex);
   g_cond_init (&l.cond);

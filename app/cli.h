@@ -31,6 +31,13 @@ gboolean cli_parse (int *argc, char ***argv, const char *rest, const char *summa
 /* The model named on the command line, or else the starter model.  The caller frees it. */
 char *cli_dup_model_path (const char *option);
 
+/* What the options about the device say; NULL and 0 are the defaults. */
+struct cli_device {
+  char *kind, *text_encoder; /* as written */
+  int threads;
+};
+#define CLI_TEXT_ENCODER_HELP "auto (default), keep on the GPU, or drop: read it for each prompt"
+
 /* Opens the device and loads the model, waiting for it.  progress: shown on standard error. */
-eng_engine *cli_open_engine (const char *device, int threads, const char *model, gboolean progress,
+eng_engine *cli_open_engine (const struct cli_device *device, const char *model, gboolean progress,
                              eng_model_info **info, GError **error);
