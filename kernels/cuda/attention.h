@@ -23,3 +23,7 @@ struct attention_task {
 enum { KRN_ATTENTION_WIDEST = 512 };
 krn_status krn_cuda_attention_wide (krn_stream *stream, const struct attention_task *task,
                                     int batch, int heads);
+/* Only the width 512, aligned, not causal, where a block may have the shared memory; else
+ * KRN_ERROR_UNSUPPORTED. */
+krn_status krn_cuda_attention_512 (krn_stream *stream, const struct attention_task *task, int batch,
+                                   int heads);

@@ -1,4 +1,5 @@
-/* kernels/cuda/attention_wide.cu - attention for any width of a head up to 512.
+/* kernels/cuda/attention_wide.cu - attention for any width of a head up to 512; attention_512.cu
+ * takes that width where it can.
  *
  * The sum over values of a wide head does not fit into a warp's registers, so four warps share 16
  * queries: each takes a quarter of the keys of a step for the scores, and a quarter of the columns
@@ -217,6 +218,10 @@ krn_cuda_attention_wide (krn_stream *stream, const struct attention_task *task, 
 {
   const dim3 grid ((unsigned) (task->tokens + QUERIES - 1) / QUERIES, (unsigned) heads,
                    (unsigned) batch);
+  const krn_status status = krn_cuda_attention_512 (stream, task, batch, heads);
+
+  if (status != KRN_ERROR_UNSUPPORTED)
+    return status;
 
   attend_wide<<<grid, THREADS, shared_bytes (task->width), stream->handle>>> (*task);
   return krn_cuda_launched ();

@@ -24,6 +24,10 @@ krn_status krn_cudnn_attention (krn_stream *stream, krn_tensor o, krn_tensor q, 
 krn_status krn_cudnn_conv2d (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w,
                              krn_tensor bias, const struct krn_conv *args);
 
+/* y [n, 2h, 2w, out] = the transposed convolution of x [n, h, w, in], stride 2, padding 1, by w
+ * [in, 4, 4, out], which lies at the start of the stream's scratch. */
+krn_status krn_cudnn_transposed (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w);
+
 /* Errors of cuDNN as a krn_status: above those of cuBLASLt. */
 enum { KRN_CUDNN_ERROR = 20000 };
 

@@ -58,21 +58,16 @@ make_sum (struct cudnn_parts *parts, int64_t uid, const int64_t dim[4])
   return cudnn_make_tensor (parts, &tensor);
 }
 
+/* The library's description of strides and pads. */
 static cudnn_desc
-make_convolution (struct cudnn_parts *parts, const int64_t *key, cudnn_desc y)
+make_geometry (struct cudnn_parts *parts, int64_t stride, int64_t pad_before, int64_t pad_after)
 {
   static const cudnnDataType_t f32 = CUDNN_DATA_FLOAT;
   static const cudnnConvolutionMode_t mode = CUDNN_CROSS_CORRELATION;
   static const int64_t n_axes = 2, dilations[2] = { 1, 1 };
-  static const float one = 1.f, zero = 0.f;
-  const int64_t strides[2] = { key[STRIDE], key[STRIDE] };
-  const int64_t before[2] = { key[PAD_BEFORE], key[PAD_BEFORE] };
-  const int64_t after[2] = { key[PAD_AFTER], key[PAD_AFTER] };
-  const int64_t x_dim[4] = { key[IMAGES], key[H], key[WIDTH], key[IN] };
-  const int64_t w_dim[4] = { key[OUT], key[KH], key[KW], key[IN] };
-  cudnn_desc x = make_image (parts, X, x_dim, key[X_STRIDE]);
-  cudnn_desc w = make_image (parts, W, w_dim, key[IN]);
-  cudnn_desc conv = cudnn_make (parts, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR), operation;
+  const int64_t strides[2] = { stride, stride };
+  const int64_t before[2] = { pad_before, pad_before }, after[2] = { pad_after, pad_after };
+  cudnn_desc conv = cudnn_make (parts, CUDNN_BACKEND_CONVOLUTION_DESCRIPTOR);
 
   cudnn_set (parts, conv, CUDNN_ATTR_CONVOLUTION_SPATIAL_DIMS, CUDNN_TYPE_INT64, 1, &n_axes);
   cudnn_set (parts, conv, CUDNN_ATTR_CONVOLUTION_COMP_TYPE, CUDNN_TYPE_DATA_TYPE, 1, &f32);
@@ -82,8 +77,20 @@ make_convolution (struct cudnn_parts *parts, const int64_t *key, cudnn_desc y)
   cudnn_set (parts, conv, CUDNN_ATTR_CONVOLUTION_DILATIONS, CUDNN_TYPE_INT64, 2, dilations);
   cudnn_set (parts, conv, CUDNN_ATTR_CONVOLUTION_FILTER_STRIDES, CUDNN_TYPE_INT64, 2, strides);
   cudnn_finish (parts, conv);
+  return conv;
+}
 
-  operation = cudnn_make (parts, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
+static cudnn_desc
+make_convolution (struct cudnn_parts *parts, const int64_t *key, cudnn_desc y)
+{
+  static const float one = 1.f, zero = 0.f;
+  const int64_t x_dim[4] = { key[IMAGES], key[H], key[WIDTH], key[IN] };
+  const int64_t w_dim[4] = { key[OUT], key[KH], key[KW], key[IN] };
+  cudnn_desc x = make_image (parts, X, x_dim, key[X_STRIDE]);
+  cudnn_desc w = make_image (parts, W, w_dim, key[IN]);
+  cudnn_desc conv = make_geometry (parts, key[STRIDE], key[PAD_BEFORE], key[PAD_AFTER]);
+  cudnn_desc operation = cudnn_make (parts, CUDNN_BACKEND_OPERATION_CONVOLUTION_FORWARD_DESCRIPTOR);
+
   cudnn_set_desc (parts, operation, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_CONV_DESC, conv);
   cudnn_set_desc (parts, operation, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_X, x);
   cudnn_set_desc (parts, operation, CUDNN_ATTR_OPERATION_CONVOLUTION_FORWARD_W, w);
@@ -94,6 +101,34 @@ make_convolution (struct cudnn_parts *parts, const int64_t *key, cudnn_desc y)
              &zero);
   cudnn_finish (parts, operation);
   return operation;
+}
+
+/* What training calls the gradient of a convolution's input. */
+static cudnn_desc
+describe_transposed (struct cudnn_parts *parts, const struct cudnn_key *numbers)
+{
+  static const float one = 1.f, zero = 0.f;
+  const int64_t *key = numbers->number;
+  const int64_t x_dim[4] = { key[IMAGES], key[H], key[WIDTH], key[IN] };
+  const int64_t y_dim[4] = { key[IMAGES], key[H_OUT], key[W_OUT], key[OUT] };
+  const int64_t w_dim[4] = { key[IN], key[KH], key[KW], key[OUT] };
+  cudnn_desc x = make_image (parts, X, x_dim, key[X_STRIDE]);
+  cudnn_desc y = make_image (parts, Y, y_dim, key[Y_STRIDE]);
+  cudnn_desc w = make_image (parts, W, w_dim, key[OUT]);
+  cudnn_desc conv = make_geometry (parts, key[STRIDE], key[PAD_BEFORE], key[PAD_AFTER]);
+  cudnn_desc operation =
+      cudnn_make (parts, CUDNN_BACKEND_OPERATION_CONVOLUTION_BACKWARD_DATA_DESCRIPTOR);
+
+  cudnn_set_desc (parts, operation, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_CONV_DESC, conv);
+  cudnn_set_desc (parts, operation, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DY, x);
+  cudnn_set_desc (parts, operation, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_W, w);
+  cudnn_set_desc (parts, operation, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_DX, y);
+  cudnn_set (parts, operation, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_ALPHA, CUDNN_TYPE_FLOAT, 1,
+             &one);
+  cudnn_set (parts, operation, CUDNN_ATTR_OPERATION_CONVOLUTION_BWD_DATA_BETA, CUDNN_TYPE_FLOAT, 1,
+             &zero);
+  cudnn_finish (parts, operation);
+  return cudnn_make_graph (parts, &operation, 1);
 }
 
 /* to = from + what, which may be one pixel for all. */
@@ -193,5 +228,39 @@ krn_cudnn_conv2d (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, 
   add_tensor (&problem, W, w);
   add_tensor (&problem, ADD, args->add);
   add_tensor (&problem, BIAS, bias);
+  return cudnn_run (stream, &problem);
+}
+
+krn_status
+krn_cudnn_transposed (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w)
+{
+  static const struct krn_conv plain = { .stride = 2 };
+  struct cudnn_problem problem = {
+    .key.number = { [KIND] = CUDNN_KEY_TRANSPOSED,
+                    [IMAGES] = x.dim[0],
+                    [H] = x.dim[1],
+                    [WIDTH] = x.dim[2],
+                    [IN] = x.dim[3],
+                    [OUT] = y.dim[3],
+                    [KH] = w.dim[1],
+                    [KW] = w.dim[2],
+                    [H_OUT] = y.dim[1],
+                    [W_OUT] = y.dim[2],
+                    [STRIDE] = 2,
+                    [PAD_BEFORE] = 1,
+                    [PAD_AFTER] = 1,
+                    [X_STRIDE] = x.stride,
+                    [Y_STRIDE] = y.stride },
+    .describe = describe_transposed,
+    .timed = true,
+    .output_bytes = (size_t) (krn_rows (y) * y.stride) * krn_dtype_size (y.dtype),
+    .scratch_used = (size_t) krn_count (w) * krn_dtype_size (w.dtype),
+  };
+
+  if (!is_for_cudnn (y, x, w, (krn_tensor){ 0 }, &plain))
+    return KRN_ERROR_UNSUPPORTED;
+  add_tensor (&problem, Y, y); /* first: the output */
+  add_tensor (&problem, X, x);
+  add_tensor (&problem, W, w);
   return cudnn_run (stream, &problem);
 }

@@ -28,7 +28,7 @@ enum { CUDNN_KEY_NUMBERS = 24 };
 struct cudnn_key {
   int64_t number[CUDNN_KEY_NUMBERS]; /* the first says which operation */
 };
-enum { CUDNN_KEY_ATTENTION = 1, CUDNN_KEY_CONV = 2 };
+enum { CUDNN_KEY_ATTENTION = 1, CUDNN_KEY_CONV = 2, CUDNN_KEY_TRANSPOSED = 3 };
 
 enum { CUDNN_BUCKETS = 256 };
 struct krn_cudnn {

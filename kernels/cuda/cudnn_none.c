@@ -20,6 +20,12 @@ krn_cudnn_attention (krn_stream *stream, krn_tensor o, krn_tensor q, krn_tensor 
 }
 
 krn_status
+krn_cudnn_transposed (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w)
+{
+  return KRN_ERROR_UNSUPPORTED;
+}
+
+krn_status
 krn_cudnn_conv2d (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor bias,
                   const struct krn_conv *args)
 {

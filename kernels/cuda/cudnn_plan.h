@@ -16,6 +16,7 @@ struct cudnn_problem {
   bool timed;                     /* candidates are timed; else the library's first one is taken */
   int output;                     /* which tensor is written, and its size, if timed */
   size_t output_bytes;
+  size_t scratch_used; /* bytes of the stream's scratch that are not to be written */
 };
 
 /* Enqueues the operation.  KRN_ERROR_UNSUPPORTED, and nothing was enqueued: cuDNN has nothing for

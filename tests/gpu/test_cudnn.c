@@ -118,9 +118,11 @@ conv_run_cpu (const struct conv_case *c)
 static void
 test_convolutions (void)
 {
-  static const int sizes[][4] = { { 33, 47, 64, 128 }, { 64, 64, 128, 64 }, { 17, 90, 256, 8 } };
+  static const int sizes[][4] = {
+    { 33, 47, 64, 128 }, { 64, 64, 128, 64 }, { 17, 90, 256, 16 }, { 32, 32, 512, 512 }
+  };
 
-  for (int i = 0; i < 3; i++) {
+  for (int i = 0; i < (int) (sizeof sizes / sizeof *sizes); i++) {
     struct conv_case c = conv_make (sizes[i][0], sizes[i][1], sizes[i][2], sizes[i][3]);
 
     begin ("conv2d, large");
