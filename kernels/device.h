@@ -142,14 +142,14 @@ struct krn_device {
   krn_dtype weight;     /* dtype that weights are held in */
   uint64_t allocations; /* so far; read by krn_allocations */
 
-  /* Frees the device; streams, events and graphs must be gone.  When its context is lost, close
-   * also clears the way for the process to open the device again. */
+  /* Frees the device; streams, events and graphs must be gone. */
   void (*close) (struct krn_device *device);
   /* A sentence without a full stop for any status of this device.  Static storage. */
   const char *(*status_text) (const struct krn_device *device, krn_status status);
   /* Whether status, which an operation or a wait returned, says that the device's context is gone:
    * a kernel that faulted, memory beyond repair, a GPU that fell off the bus.  Every later call
-   * then fails, too, until all is freed, the device closed and opened again. */
+   * then fails, too.  All can still be freed and the device closed, but CUDA does not let this
+   * process use the GPU again: krn_cuda_open then gives that as its reason. */
   bool (*lost) (const struct krn_device *device, krn_status status);
   /* Any thread, also while others use the device; takes up to a few milliseconds.
    * KRN_ERROR_UNSUPPORTED on the CPU and where the driver's library cannot be had. */
@@ -206,7 +206,8 @@ struct krn_device {
   krn_status (*copy) (krn_stream *stream, krn_tensor dst, krn_tensor src);
 
   /* y [rows, out] = x [rows, in] w [out, in]^T + bias [out] (+ y when accumulate).  x, y: act, or
-   * f32 both; w, bias: weight.  bias may be absent.  The first product of a shape may wait some
+   * f32 both; w, bias: weight.  bias may be absent.  The product may be rounded to y's dtype before
+   * it is added to y.  The first product of a shape may wait some
    * milliseconds, outside of a capture, to time several ways of doing it. */
   krn_status (*linear) (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w,
                         krn_tensor bias, bool accumulate);
@@ -238,6 +239,13 @@ struct krn_device {
    * [c]; y may be x. */
   krn_status (*group_norm) (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w,
                             krn_tensor b, int groups, float eps, bool silu);
+  /* The same in two parts, for an image that is never there as a whole.  stats: f32 [groups, 2],
+   * mean and variance of each group of x, [1, h, w, c]. */
+  krn_status (*group_stats) (krn_stream *stream, krn_tensor stats, krn_tensor x, int groups);
+  /* x: a part of an image, [1, h, w, c]; stats: f32 {1, parts, groups, 2} of equal parts of it, all
+   * of them.  y may be x. */
+  krn_status (*group_apply) (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor stats,
+                             krn_tensor w, krn_tensor b, float eps, bool silu);
   /* tokens: act [(h / patch) * (w / patch), patch * patch * c], order (ph, pw, c); latent: f32
    * {1, c, h, w}. */
   krn_status (*patchify) (krn_stream *stream, krn_tensor tokens, krn_tensor latent, int patch);

@@ -40,7 +40,7 @@ struct key {
 enum {
   BUCKETS = 256,
   CANDIDATES = 16, /* of the library's own rule, that are timed */
-  ROUNDS = 5,      /* after one to warm up */
+  ROUNDS = 7,
 };
 
 /* A product that was asked for before.  Its algorithm stays as it was first chosen, so that what it
@@ -228,8 +228,10 @@ find_candidates (cublasLtMatmulHeuristicResult_t *results, const struct plan *pl
     { CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES, plan->key.y_align },
   };
   const uint64_t workspace = KRN_CUDA_SCRATCH;
-  /* Parts of a sum are added in f32: as bf16, which the library would also do, each is rounded. */
-  const uint32_t reductions = CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
+  /* A sum in parts is rounded before its bias is added; and in bf16, which the library would do as
+   * well, every part is. */
+  const uint32_t reductions = plan->key.bias_align ? CUBLASLT_REDUCTION_SCHEME_NONE
+                                                   : CUBLASLT_REDUCTION_SCHEME_COMPUTE_TYPE;
   cublasLtMatmulPreference_t preference;
   bool ok = true;
   int n = 0;
@@ -290,30 +292,34 @@ compare_floats (const void *a, const void *b)
   return (x > y) - (x < y);
 }
 
-/* The fastest by the median of several rounds, in which those are left out that were far behind in
- * the first.  The library's own first choice stays when it is within 1 % of the best. */
+/* The fastest by the median of several rounds.  The first round only loads the kernels, which takes
+ * longer than they do; who is far behind in the second is left out of the others.  The library's
+ * own first choice stays when it is within 1 % of the best. */
 static int
 time_candidates (krn_stream *stream, const struct product *p,
                  const cublasLtMatmulHeuristicResult_t *candidates, int n,
                  const cudaEvent_t events[2])
 {
-  float times[CANDIDATES][ROUNDS + 1], best = INFINITY;
+  float times[CANDIDATES][ROUNDS], best = INFINITY;
   int first = 0;
 
-  for (int round = 0; round <= ROUNDS; round++)
+  for (int i = 0; i < n; i++)
+    time_once (stream, p, &candidates[i].algo, events);
+  for (int round = 0; round < ROUNDS; round++)
     for (int i = 0; i < n; i++) {
-      const bool behind = round > 0 && !(times[i][0] >= 0.f && times[i][0] < 1.3f * best);
+      const bool behind = round > 0 && !(times[i][0] >= 0.f && times[i][0] < 1.15f * best);
 
       times[i][round] = behind ? -1.f : time_once (stream, p, &candidates[i].algo, events);
-      if (times[i][round] >= 0.f && times[i][round] < best)
-        best = times[i][round];
+      if (round == 0 && times[i][0] >= 0.f && times[i][0] < best)
+        best = times[i][0];
     }
   best = INFINITY;
   for (int i = 0; i < n; i++) {
-    qsort (times[i] + 1, ROUNDS, sizeof (float), compare_floats);
-    if (times[i][1] >= 0.f &&
-        times[i][1 + ROUNDS / 2] < best * (i == 0 || first > 0 ? 1.f : 0.99f)) {
-      best = times[i][1 + ROUNDS / 2];
+    const float handicap = i == 0 || first > 0 ? 1.f : 0.99f;
+
+    qsort (times[i], ROUNDS, sizeof (float), compare_floats);
+    if (times[i][0] >= 0.f && times[i][ROUNDS / 2] < best * handicap) {
+      best = times[i][ROUNDS / 2];
       first = i;
     }
   }

@@ -336,19 +336,23 @@ cuda_sample (struct krn_device *device, struct krn_sample *sample)
   return krn_nvml_sample (((struct krn_cuda_device *) device)->nvml, sample);
 }
 
-/* A context that a fault has ended stays ended until the process resets the GPU, which frees all
- * that was in it. */
+/* A fault ends CUDA for the whole process: with driver 580 neither a reset, nor releasing the
+ * primary context, nor a context of one's own brings it back.  So this is the process's, too. */
+static _Atomic bool context_lost;
+
 static void
 cuda_close (struct krn_device *device)
 {
   struct krn_cuda_device *self = (struct krn_cuda_device *) device;
   size_t free_bytes, total_bytes;
 
-  krn_cudnn_free (self->cudnn);
   krn_blas_free (self->blas);
+  krn_cudnn_free (self->cudnn);
   krn_nvml_free (self->nvml);
-  if (is_sticky ((cudaError_t) krn_cuda_status (cudaMemGetInfo (&free_bytes, &total_bytes))))
-    krn_cuda_status (cudaDeviceReset ());
+  if (is_sticky ((cudaError_t) krn_cuda_status (cudaMemGetInfo (&free_bytes, &total_bytes)))) {
+    atomic_store (&context_lost, true);
+    krn_cuda_status (cudaDeviceReset ()); /* what is left of our memory is others' again */
+  }
   free (self);
 }
 
@@ -383,8 +387,14 @@ find_gpu (struct krn_cuda_device *self, char *reason, size_t size)
     error = cudaGetDeviceProperties (&gpu, 0);
   if (error == cudaSuccess)
     error = cudaFree (NULL); /* makes the context, which tells whether the GPU can be used */
-  if (is_sticky (error) && cudaDeviceReset () == cudaSuccess)
-    error = cudaFree (NULL); /* an earlier one was lost after its device was closed */
+  if (error != cudaSuccess &&
+      (atomic_load (&context_lost) || error != cudaErrorDevicesUnavailable) && is_sticky (error)) {
+    snprintf (
+        reason, size,
+        "The GPU %s failed earlier and this process cannot use it again: start Safelight anew.",
+        gpu.name);
+    return krn_cuda_status (error);
+  }
   if (error != cudaSuccess) {
     snprintf (reason, size, "The GPU cannot be used: %s.", cudaGetErrorString (error));
     return krn_cuda_status (error);
@@ -453,6 +463,8 @@ static const struct krn_device cuda_table = {
   .silu = krn_cuda_silu,
   .conv2d = krn_cuda_conv2d,
   .group_norm = krn_cuda_group_norm,
+  .group_stats = krn_cuda_group_stats,
+  .group_apply = krn_cuda_group_apply,
   .patchify = krn_cuda_patchify,
   .sampler_step = krn_cuda_sampler_step,
   .to_nhwc = krn_cuda_to_nhwc,

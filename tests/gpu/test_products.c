@@ -19,7 +19,9 @@ linear (krn_dtype dtype, int64_t rows, int64_t in, int64_t out, int flags)
   begin (names[dtype == KRN_F32][flags]);
   check (&y, t.cpu->linear (t.cpu_stream, y.cpu, x.cpu, w.cpu, bias.cpu, flags & 2),
          t.gpu->linear (t.stream, y.gpu, x.gpu, w.gpu, bias.gpu, flags & 2),
-         dtype == KRN_F32 ? F32_ROUNDED : BF16_ROUNDED);
+         dtype == KRN_F32 ? F32_ROUNDED
+         : flags & 2      ? BF16_TWICE /* cuBLASLt rounds the product before it adds */
+                          : BF16_ROUNDED);
   check_refused (t.cpu->linear (t.cpu_stream, y.cpu, x.cpu, x.cpu, bias.cpu, false),
                  t.gpu->linear (t.stream, y.gpu, x.gpu, x.gpu, bias.gpu, false));
   pair_free (&x);
@@ -144,7 +146,8 @@ conv (struct shape s, int add, bool with_bias)
   t.layout = layout;
   begin ("conv2d");
   check (&y, t.cpu->conv2d (t.cpu_stream, y.cpu, x.cpu, w.cpu, bias.cpu, &cpu),
-         t.gpu->conv2d (t.stream, y.gpu, x.gpu, w.gpu, bias.gpu, &gpu), BF16_ROUNDED);
+         t.gpu->conv2d (t.stream, y.gpu, x.gpu, w.gpu, bias.gpu, &gpu),
+         s.upsample ? BF16_TWICE : BF16_ROUNDED); /* doubled: sums of weights are rounded */
   cpu.pad_after++;
   gpu.pad_after++;
   if (s.stride == 1)
@@ -166,7 +169,9 @@ test_conv (void)
     { 1, 17, 19, 72, 3, 3, 3, 1, 1, 1, false },  { 2, 6, 10, 40, 33, 1, 1, 1, 0, 0, false },
     { 1, 10, 12, 32, 48, 3, 3, 2, 0, 1, false }, { 1, 11, 9, 24, 16, 3, 3, 2, 1, 1, false },
     { 1, 7, 6, 96, 64, 3, 3, 1, 1, 1, true },    { 2, 5, 4, 20, 24, 3, 3, 1, 1, 1, true },
-    { 1, 6, 9, 8, 16, 5, 2, 1, 3, 0, false },
+    { 1, 6, 9, 8, 16, 5, 2, 1, 3, 0, false },    { 1, 19, 37, 64, 3, 3, 3, 1, 1, 1, false },
+    { 2, 9, 33, 32, 8, 3, 3, 1, 1, 1, false },   { 1, 5, 64, 128, 5, 3, 3, 1, 1, 1, false },
+    { 2, 17, 9, 40, 136, 3, 3, 1, 1, 1, true },
   };
 
   for (int i = 0; i < (int) (sizeof shapes / sizeof *shapes); i++) {
