@@ -378,7 +378,8 @@ show (struct eng_making *p, struct eng_preview_frame *frame)
                                                       p->observer.data, frame)))
     run->failed = "preview";
   eng_clock_end (p->clock, ENG_LANE_COPY);
-  p->counters.preview_bytes += krn_count (frame->rgba);
+  if (!frame->stays)
+    p->counters.preview_bytes += krn_count (frame->rgba);
 }
 
 static gboolean

@@ -1,6 +1,7 @@
 /* engine/engine.c - the engine's thread and what waits for it. */
 #include "engine/bench.h"
 #include "engine/device.h"
+#include "engine/gl_view.h"
 #include "engine/gpu_sample.h"
 #include "engine/params.h"
 #include "engine/pipeline.h"
@@ -31,8 +32,9 @@ struct task {
 };
 
 struct eng_engine {
-  GRWLock device_lock; /* of device; writer: the engine's thread when it opens it again */
+  GRWLock device_lock; /* of what follows; writer: the engine's thread when it opens it again */
   struct krn_device *device;
+  eng_gl_view *view; /* the window's last, or NULL */
   char *kind, *name, *reason;
   int threads;
   enum eng_residency text_encoder;
@@ -138,8 +140,11 @@ hide_model (eng_engine *engine)
 static void
 close_device (eng_engine *engine)
 {
-  g_clear_pointer (&engine->pipeline, eng_pipeline_free);
   g_rw_lock_writer_lock (&engine->device_lock);
+  if (engine->view)
+    eng_gl_view_lose (engine->view);
+  g_clear_pointer (&engine->view, eng_gl_view_unref);
+  g_clear_pointer (&engine->pipeline, eng_pipeline_free);
   if (engine->device)
     engine->device->close (engine->device);
   engine->device = NULL;
@@ -161,8 +166,8 @@ reopen (eng_engine *engine, GError **error)
   device = eng_device_open (engine->kind, engine->threads, &reason, error);
   g_rw_lock_writer_lock (&engine->device_lock);
   engine->device = device;
-  g_rw_lock_writer_unlock (&engine->device_lock);
   engine->pipeline = device ? eng_pipeline_new (device, engine->text_encoder, error) : NULL;
+  g_rw_lock_writer_unlock (&engine->device_lock);
   return engine->pipeline != NULL;
 }
 
@@ -450,6 +455,24 @@ const char *
 eng_engine_get_device_reason (const eng_engine *engine)
 {
   return engine->reason;
+}
+
+eng_gl_view *
+eng_gl_view_new (eng_engine *engine, GError **error)
+{
+  eng_gl_view *view = NULL;
+
+  g_rw_lock_writer_lock (&engine->device_lock);
+  if (!engine->pipeline)
+    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_DEVICE, "there is no device");
+  else
+    view = eng_gl_view_open (engine->device, eng_pipeline_get_preview (engine->pipeline), error);
+  if (view) {
+    g_clear_pointer (&engine->view, eng_gl_view_unref);
+    engine->view = eng_gl_view_ref (view);
+  }
+  g_rw_lock_writer_unlock (&engine->device_lock);
+  return view;
 }
 
 gboolean

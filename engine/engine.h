@@ -190,7 +190,7 @@ enum eng_stage { ENG_STAGE_TEXT, ENG_STAGE_DENOISE, ENG_STAGE_DECODE };
 
 struct eng_frame { /* a preview, sRGB; lives for the call */
   int width, height;
-  const uint8_t *rgba; /* width * 4 bytes a row, alpha 255 */
+  const uint8_t *rgba; /* width * 4 bytes a row, alpha 255; NULL: see eng_gl_view */
 };
 
 struct eng_span {   /* on the job's clock: milliseconds since it began */
@@ -237,6 +237,24 @@ G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_job, eng_job_unref)
 /* Any thread, any time; done gets ENG_ERROR_CANCELLED soon (between two operations), for a job that
  * waits when its turn comes. */
 void eng_job_cancel (eng_job *job);
+
+/* ---- Previews that stay on the GPU ---- */
+
+/* Copies the engine's newest preview into textures of an OpenGL context on the same GPU, device to
+ * device.  All of it on one thread with that context current; the host waits for nothing. */
+typedef struct eng_gl_view eng_gl_view;
+enum { ENG_GL_VIEW_TEXTURES = 2 };
+
+/* From now on previews are not brought to the host: eng_frame has no rgba, until the view is freed,
+ * which is to be before the engine.  NULL: this device cannot, or the context is not its. */
+eng_gl_view *eng_gl_view_new (eng_engine *engine, GError **error);
+void eng_gl_view_free (eng_gl_view *view); /* NULL allowed */
+/* Takes the newest preview that was not copied; FALSE: there is none. */
+gboolean eng_gl_view_next (eng_gl_view *view, int *width, int *height);
+/* Enqueues the copy of what next() took into a texture, GL_RGBA8 of that size, which is registered
+ * as number slot (below ENG_GL_VIEW_TEXTURES) until it is forgotten. */
+gboolean eng_gl_view_copy (eng_gl_view *view, guint slot, guint texture, GError **error);
+void eng_gl_view_forget (eng_gl_view *view, guint slot); /* its storage goes */
 
 /* ---- Pictures ---- */
 

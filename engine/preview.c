@@ -2,7 +2,12 @@
 
 #include "engine/error.h"
 
-enum { N_SLOTS = 3 };
+enum {
+  N_SLOTS = 3,
+  /* Between two frames for a reader, microseconds: twice a screen's rate.  Quicker steps would
+   * leave no slot that is both new and done, and the screen would wait for those in flight. */
+  REST = 8000
+};
 
 struct slot {
   void *memory;  /* on the device */
@@ -19,6 +24,8 @@ struct eng_preview {
   struct slot slots[N_SLOTS];
   int newest; /* < 0: none for readers */
   guint64 serial;
+  gboolean reader; /* there is one */
+  gint64 began;    /* the last frame */
 };
 
 eng_preview *
@@ -115,9 +122,14 @@ eng_preview_fits (eng_preview *preview, int width, int height)
 
 /* The one whose frame is oldest.  With the mutex held. */
 static int
-choose_slot (const eng_preview *preview, size_t size)
+choose_slot (eng_preview *preview, size_t size)
 {
+  const gint64 now = g_get_monotonic_time ();
   int best = -1;
+
+  if (preview->reader && now - preview->began < REST)
+    return -1;
+  preview->began = now;
 
   for (int i = 0; i < N_SLOTS; i++) {
     const struct slot *slot = &preview->slots[i];
@@ -147,6 +159,7 @@ eng_preview_begin (eng_preview *preview, krn_stream *stream, int width, int heig
       .ready = slot->ready,
       .released = slot->released,
       .slot = i,
+      .stays = preview->reader,
     };
     *frame = slot->frame;
   }
@@ -164,9 +177,11 @@ eng_preview_end (eng_preview *preview, krn_stream *stream, krn_stream *copy, con
   struct slot *slot = &preview->slots[frame->slot];
   krn_status status = device->event_record (stream, slot->ready);
 
-  status = status ? status : device->event_wait (copy, slot->ready);
-  status = status ? status : device->download (copy, slot->host, frame->rgba);
-  status = status ? status : device->event_record (copy, slot->down);
+  if (!frame->stays) {
+    status = status ? status : device->event_wait (copy, slot->ready);
+    status = status ? status : device->download (copy, slot->host, frame->rgba);
+    status = status ? status : device->event_record (copy, slot->down);
+  }
   if (status)
     return status;
   g_mutex_lock (&preview->mutex);
@@ -189,7 +204,15 @@ eng_preview_get_pixels (eng_preview *preview, const struct eng_preview_frame *fr
 {
   const struct slot *slot = &preview->slots[frame->slot];
 
-  return frame->serial && slot->frame.serial == frame->serial ? slot->host : NULL;
+  return frame->serial && !frame->stays && slot->frame.serial == frame->serial ? slot->host : NULL;
+}
+
+void
+eng_preview_set_reader (eng_preview *preview, gboolean there)
+{
+  g_mutex_lock (&preview->mutex);
+  preview->reader = there;
+  g_mutex_unlock (&preview->mutex);
 }
 
 void
@@ -203,18 +226,22 @@ eng_preview_clear (eng_preview *preview)
 gboolean
 eng_preview_acquire (eng_preview *preview, guint64 after, struct eng_preview_frame *frame)
 {
-  gboolean found;
+  struct slot *found = NULL;
 
   g_mutex_lock (&preview->mutex);
-  found = preview->newest >= 0 && preview->slots[preview->newest].frame.serial > after;
-  if (found) {
-    struct slot *slot = &preview->slots[preview->newest];
+  for (int i = 0; i < N_SLOTS && preview->newest >= 0; i++) {
+    struct slot *slot = &preview->slots[i];
 
-    slot->held = TRUE;
-    *frame = slot->frame;
+    if (slot->frame.serial > MAX (after, found ? found->frame.serial : 0) &&
+        preview->device->event_done (slot->ready))
+      found = slot;
+  }
+  if (found) {
+    found->held = TRUE;
+    *frame = found->frame;
   }
   g_mutex_unlock (&preview->mutex);
-  return found;
+  return found != NULL;
 }
 
 void

@@ -22,6 +22,7 @@ struct eng_preview_frame {
   krn_event *ready;    /* borrowed; recorded when rgba is enqueued */
   krn_event *released; /* borrowed; recorded by the reader after its last use of rgba */
   guint64 serial;      /* of the frame, from 1; rises */
+  gboolean stays;      /* on the device: it is not brought to the host */
   int slot;
 };
 
@@ -49,6 +50,8 @@ const uint8_t *eng_preview_get_pixels (eng_preview *preview, const struct eng_pr
 /* Writer.  The newest frame is no longer for readers, its owner is gone. */
 void eng_preview_clear (eng_preview *preview);
 
-/* Reader.  FALSE: there is no frame newer than serial `after`. */
+/* Reader.  There is one from now on (or no more), so frames need not come to the host. */
+void eng_preview_set_reader (eng_preview *preview, gboolean there);
+/* Reader.  The newest frame that is done; FALSE: there is none newer than serial `after`. */
 gboolean eng_preview_acquire (eng_preview *preview, guint64 after, struct eng_preview_frame *frame);
 void eng_preview_release (eng_preview *preview, const struct eng_preview_frame *frame);

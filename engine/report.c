@@ -62,13 +62,14 @@ estimate_left (struct eng_making *p, const struct eng_report *report)
 static void
 tell (struct eng_making *p, const struct eng_report *report, const uint8_t *pixels)
 {
+  const gboolean stays = report->frame.serial && report->frame.stays;
   const struct eng_frame frame = { p->w, p->h, pixels };
   struct eng_progress progress = {
     .stage = report->stage,
     .step = report->step,
     .n_steps = p->n_steps ? p->n_steps : p->params->steps,
     .left = estimate_left (p, report),
-    .frame = pixels ? &frame : NULL,
+    .frame = pixels || stays ? &frame : NULL,
   };
 
   progress.spans = eng_timeline_get_spans (eng_clock_get_timeline (p->clock), &progress.n_spans);

@@ -5,7 +5,7 @@
  * holds "broken" fails to load, one that holds "slow" takes two seconds; a prompt that holds
  * "fail" fails at half the steps (if it holds "odd", only with an odd seed), one that holds "slow"
  * takes 150 ms a step instead of 10. */
-#include "engine/engine.h"
+#include "tests/fake-view.h"
 
 #include <string.h>
 
@@ -223,12 +223,14 @@ run (eng_engine *self, eng_job *job)
   eng_image *image = NULL;
 
   for (int i = 0; i <= n && !error; i++) {
-    const struct eng_frame frame = { width / 8, height / 8, small };
+    struct eng_frame frame = { width / 8, height / 8, small };
     const double step = strstr (params->prompt, "slow") ? 0.15 : 0.01;
     const struct eng_progress progress = { ENG_STAGE_DENOISE, i, n, i * step, (n - i) * step,
                                            i ? &frame : NULL };
 
     paint (small, width / 8, height / 8, params->seed, (double) i / n);
+    if (i && fake_view_take (&frame))
+      frame.rgba = NULL;
     if (job->observer.progress)
       job->observer.progress (job, &progress, job->observer.data);
     g_usleep ((gulong) (step * 1e6));

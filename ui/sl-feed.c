@@ -3,6 +3,8 @@
 #include "ui/sl-pixels.h"
 #include "ui/sl-resample.h"
 
+#define REST_MS 8 /* between two deliveries: twice a frame of a usual screen */
+
 struct event {
   sl_feed_event_cb func;
   gpointer data;
@@ -29,6 +31,7 @@ struct sl_feed {
   GMutex mutex; /* everything below */
   gpointer owner;
   guint idle; /* source id; 0: none pending */
+  gint64 delivered;
   GQueue events;
   struct sl_feed_progress progress;
   gboolean has_progress;
@@ -36,7 +39,9 @@ struct sl_feed {
   gboolean has_frame;
   GdkTexture *preview; /* owned; enlarged, not yet delivered */
   guint preview_serial;
-  gboolean raw; /* previews are not enlarged */
+  gboolean raw;        /* previews are not enlarged */
+  guint live_serial;   /* 0: no frame on the GPU to be told of */
+  guint64 frame_bytes; /* that came through the host */
 };
 
 static void
@@ -54,13 +59,14 @@ deliver (gpointer data)
   struct sl_feed_progress progress;
   g_autoptr (GdkTexture) preview = NULL;
   gboolean has_progress;
-  guint preview_serial;
+  guint preview_serial, live_serial;
   gpointer owner;
   GQueue events;
   struct event *event;
 
   g_mutex_lock (&self->mutex);
   self->idle = 0;
+  self->delivered = g_get_monotonic_time ();
   owner = self->owner;
   events = self->events;
   g_queue_init (&self->events);
@@ -69,6 +75,8 @@ deliver (gpointer data)
   self->has_progress = FALSE;
   preview = g_steal_pointer (&self->preview);
   preview_serial = self->preview_serial;
+  live_serial = self->live_serial;
+  self->live_serial = 0;
   g_mutex_unlock (&self->mutex);
 
   /* The owner may go while it is told something: it holds itself. */
@@ -81,16 +89,27 @@ deliver (gpointer data)
     self->client.progress (&progress, owner);
   if (preview)
     self->client.preview (preview_serial, preview, owner);
+  if (live_serial)
+    self->client.preview (live_serial, NULL, owner);
   g_object_unref (owner);
   return G_SOURCE_REMOVE;
 }
 
-/* With the mutex held.  Just below a redraw: input and frames come first. */
+/* With the mutex held.  After input, before a redraw: where drawing is slow, something would always
+ * be drawn first.  But not at once again, or many quick steps would keep everything from being
+ * drawn. */
 static void
 wake (sl_feed *self)
 {
-  if (!self->idle && self->owner)
-    self->idle = g_idle_add_full (GDK_PRIORITY_REDRAW + 10, deliver, self, NULL);
+  const gint64 wait = self->delivered + REST_MS * 1000 - g_get_monotonic_time ();
+
+  if (self->idle || !self->owner)
+    return;
+  if (wait > 0)
+    self->idle = g_timeout_add_full (GDK_PRIORITY_REDRAW - 5, (guint) (wait / 1000 + 1), deliver,
+                                     self, NULL);
+  else
+    self->idle = g_idle_add_full (GDK_PRIORITY_REDRAW - 5, deliver, self, NULL);
 }
 
 static void
@@ -208,6 +227,7 @@ sl_feed_post_frame (sl_feed *self, guint serial, int width, int height, const ui
     self->frame.room = size;
   }
   memcpy (self->frame.rgba, rgba, size);
+  self->frame_bytes += size;
   self->frame.serial = serial;
   self->frame.width = width;
   self->frame.height = height;
@@ -217,6 +237,26 @@ sl_feed_post_frame (sl_feed *self, guint serial, int width, int height, const ui
 
   if (!queued)
     sl_feed_work (self, enlarge_frame, NULL);
+}
+
+void
+sl_feed_post_live (sl_feed *self, guint serial)
+{
+  g_mutex_lock (&self->mutex);
+  self->live_serial = serial;
+  wake (self);
+  g_mutex_unlock (&self->mutex);
+}
+
+guint64
+sl_feed_get_frame_bytes (sl_feed *self)
+{
+  guint64 bytes;
+
+  g_mutex_lock (&self->mutex);
+  bytes = self->frame_bytes;
+  g_mutex_unlock (&self->mutex);
+  return bytes;
 }
 
 void

@@ -2,8 +2,8 @@
  * either wait.
  *
  * Progress and previews are newest-wins slots; events (a picture is done) are kept and delivered in
- * order.  At most one idle call is pending, so sixty previews a second cannot pile up.  Previews
- * are enlarged and pictures prepared on one worker thread, between the two.
+ * order.  At most one call is pending and 8 ms are between two, so previews cannot pile up.
+ * Previews are enlarged and pictures prepared on one worker thread, between the two.
  *
  * Post from any thread.  The owner is called on the main thread only, and not after
  * sl_feed_close(). */
@@ -23,6 +23,7 @@ struct sl_feed_progress {
 
 struct sl_feed_client { /* main thread */
   void (*progress) (const struct sl_feed_progress *progress, gpointer owner);
+  /* texture NULL: the frame stayed on the GPU */
   void (*preview) (guint serial, GdkTexture *texture, gpointer owner);
 };
 
@@ -44,5 +45,9 @@ void sl_feed_post_frame (sl_feed *feed, guint serial, int width, int height, con
 /* Takes data; func runs on the main thread, or data is only destroyed. */
 void sl_feed_post_event (sl_feed *feed, sl_feed_event_cb func, gpointer data,
                          GDestroyNotify destroy);
+/* A frame of that picture is on the GPU; one to come replaces the notice. */
+void sl_feed_post_live (sl_feed *feed, guint serial);
+/* Bytes of all frames that were posted. */
+guint64 sl_feed_get_frame_bytes (sl_feed *feed);
 /* Runs func on the worker, after what was given to it before. */
 void sl_feed_work (sl_feed *feed, sl_feed_work_cb func, gpointer data);

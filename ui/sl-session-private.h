@@ -25,7 +25,12 @@ struct _SlSession {
   double progress, left;
   GdkTexture *preview;
   char *error;
-  char *view, *view_reason; /* sl-session-live.c */
+  gboolean live; /* the preview is on the GPU */
+
+  /* sl-session-live.c */
+  char *view, *view_reason;
+  char *view_name; /* of what draws */
+  eng_gl_view *gl; /* previews stay on the GPU; NULL: they do not */
 };
 
 struct sl_job {
@@ -65,6 +70,7 @@ enum {
   SL_PROP_ERROR,
   SL_PROP_VIEW,
   SL_PROP_VIEW_REASON,
+  SL_PROP_PREVIEW_BYTES,
   SL_N_PROPS
 };
 
@@ -78,6 +84,9 @@ void sl_session_emit_result (SlSession *self, SlResult *result);
 void sl_session_set_state (SlSession *self, SlState state);
 void sl_session_set_error (SlSession *self, const char *message);
 void sl_session_load_done (gpointer owner, gpointer data);
+
+/* sl-session-live.c: a frame came through the host, whatever was said. */
+void sl_session_tell_uploaded (SlSession *self);
 
 /* sl-session-choices.c */
 SlRecipe *sl_session_recipe_from_params (const struct eng_params *params);

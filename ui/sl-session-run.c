@@ -2,10 +2,14 @@
 #include "ui/sl-session-private.h"
 
 static void
-set_preview (SlSession *self, GdkTexture *preview)
+set_preview (SlSession *self, GdkTexture *preview, gboolean live)
 {
-  if (g_set_object (&self->preview, preview))
+  const gboolean changed = g_set_object (&self->preview, preview);
+
+  if (changed || live || self->live) {
+    self->live = live;
     sl_session_notify (self, SL_PROP_PREVIEW);
+  }
 }
 
 static void
@@ -46,7 +50,7 @@ jobs_changed (SlSession *self)
 {
   const int n = (int) g_queue_get_length (&self->jobs);
 
-  set_preview (self, NULL);
+  set_preview (self, NULL, FALSE);
   if (n == 0)
     self->n_pictures = 0;
   self->picture = n ? self->n_pictures - n + 1 : 0;
@@ -107,7 +111,9 @@ sl_session_take_preview (guint serial, GdkTexture *texture, gpointer owner)
   const struct sl_job *running = g_queue_peek_head (&self->jobs);
 
   if (running && running->serial == serial)
-    set_preview (self, texture);
+    set_preview (self, texture, texture == NULL);
+  if (texture)
+    sl_session_tell_uploaded (self);
 }
 
 static gboolean

@@ -59,7 +59,9 @@ sl_ticket_job_progress (eng_job *job, const struct eng_progress *progress, void 
   };
 
   sl_feed_post_progress (ticket->feed, &now);
-  if (progress->frame)
+  if (progress->frame && !progress->frame->rgba)
+    sl_feed_post_live (ticket->feed, ticket->serial);
+  else if (progress->frame)
     sl_feed_post_frame (ticket->feed, ticket->serial, progress->frame->width,
                         progress->frame->height, progress->frame->rgba);
 }

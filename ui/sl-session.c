@@ -183,6 +183,12 @@ sl_session_get_preview (SlSession *self)
   return self->preview;
 }
 
+gboolean
+sl_session_get_has_preview (SlSession *self)
+{
+  return self->live || self->preview;
+}
+
 const char *
 sl_session_get_model_path (SlSession *self)
 {
@@ -282,6 +288,7 @@ sl_session_finalize (GObject *object)
   g_free (self->error);
   g_free (self->view);
   g_free (self->view_reason);
+  g_free (self->view_name);
 
   G_OBJECT_CLASS (sl_session_parent_class)->finalize (object);
 }
@@ -358,6 +365,9 @@ sl_session_get_property (GObject *object, guint id, GValue *value, GParamSpec *p
   case SL_PROP_VIEW_REASON:
     g_value_set_string (value, self->view_reason ? self->view_reason : "");
     break;
+  case SL_PROP_PREVIEW_BYTES:
+    g_value_set_uint64 (value, sl_feed_get_frame_bytes (self->feed));
+    break;
   case SL_PROP_MODEL_NAME:
   case SL_PROP_MODEL_PATH:
   case SL_PROP_MODEL_FAMILY:
@@ -400,6 +410,8 @@ sl_session_class_init (SlSessionClass *klass)
   props[SL_PROP_ERROR] = g_param_spec_string ("error", NULL, NULL, NULL, flags);
   props[SL_PROP_VIEW] = g_param_spec_string ("view", NULL, NULL, "", flags);
   props[SL_PROP_VIEW_REASON] = g_param_spec_string ("view-reason", NULL, NULL, "", flags);
+  props[SL_PROP_PREVIEW_BYTES] =
+      g_param_spec_uint64 ("preview-bytes", NULL, NULL, 0, G_MAXUINT64, 0, flags);
   g_object_class_install_properties (object_class, SL_N_PROPS, props);
 
   signals[SL_SIGNAL_RESULT] = g_signal_new ("result", SL_TYPE_SESSION, G_SIGNAL_RUN_LAST, 0, NULL,

@@ -5,6 +5,7 @@
  * properties through at most one pending idle call.  Pixels are scaled on a worker of its own. */
 #pragma once
 
+#include "ui/sl-gl-view.h"
 #include "ui/sl-result.h"
 
 G_BEGIN_DECLS
@@ -31,7 +32,8 @@ G_DECLARE_FINAL_TYPE (SlSession, sl_session, SL, SESSION, GObject)
  *   picture, n-pictures  which of the run, from 1
  *   left           seconds until the run ends; negative while unknown
  *   preview        GdkTexture of the newest step; enlarged unless OpenGL shows it; NULL before the
- *                  first
+ *                  first and when it stays on the GPU; notified for these, too
+ *   preview-bytes  of all previews so far that came through the host; not notified
  *   model-name, model-path, model-family   of the loaded model, "" without one
  *   prompt-limit, size-multiple            its limits
  *   device-name, device-reason             as the engine says them
@@ -51,8 +53,9 @@ void sl_session_cancel (SlSession *self);
 
 SlState sl_session_get_state (SlSession *self);
 gboolean sl_session_get_busy (SlSession *self);
-GListModel *sl_session_get_results (SlSession *self); /* of SlResult, oldest first; borrowed */
-GdkTexture *sl_session_get_preview (SlSession *self); /* borrowed */
+GListModel *sl_session_get_results (SlSession *self);  /* of SlResult, oldest first; borrowed */
+GdkTexture *sl_session_get_preview (SlSession *self);  /* borrowed */
+gboolean sl_session_get_has_preview (SlSession *self); /* here or on the GPU */
 const char *sl_session_get_model_path (SlSession *self);
 const char *sl_session_get_error (SlSession *self);
 /* Size, steps, CFG and shift that suit the loaded model; NULL without one. */
@@ -66,6 +69,9 @@ void sl_session_take_error (SlSession *self, GError *error);
 /* Told by what shows the previews: OpenGL, or GTK, which wants them enlarged; reason: why it is not
  * OpenGL, or NULL. */
 void sl_session_set_view (SlSession *self, gboolean gl, const char *name, const char *reason);
+
+/* Where SlGlView gets previews that stay on the GPU; its data is the session. */
+const struct sl_gl_source *sl_session_get_gl_source (void);
 
 /* What can be chosen: name is for people, id for the settings; NULL past the last; 0 is the
  * default. */

@@ -169,10 +169,13 @@ preview_cb (SlStage *self)
   GdkTexture *preview = sl_session_get_preview (self->session);
   int width, height;
 
-  if (self->shown || !preview)
+  if (self->shown || !sl_session_get_has_preview (self->session))
     return;
   sl_session_get_size (self->session, &width, &height);
-  sl_canvas_show (self->canvas, preview, width, height);
+  if (preview)
+    sl_canvas_show (self->canvas, preview, width, height);
+  else if (sl_canvas_get_has_gl (self->canvas))
+    sl_canvas_show_live (self->canvas, width, height);
 }
 
 static void
@@ -211,14 +214,19 @@ has_picture_cb (SlStage *self)
   gtk_widget_set_visible (GTK_WIDGET (self->zoom_box), sl_canvas_get_has_picture (self->canvas));
 }
 
+/* The canvas got or lost its context, or the engine is there. */
 static void
-has_gl_cb (SlStage *self)
+view_cb (SlStage *self)
 {
   SlGlView *view = sl_canvas_get_view (self->canvas);
+  const gboolean gl = sl_canvas_get_has_gl (self->canvas);
 
-  if (self->session)
-    sl_session_set_view (self->session, sl_canvas_get_has_gl (self->canvas),
-                         sl_gl_view_get_name (view), sl_gl_view_get_reason (view));
+  if (!self->session)
+    return;
+  sl_session_set_view (self->session, gl, gl ? sl_gl_view_get_name (view) : "GTK",
+                       sl_gl_view_get_reason (view));
+  if (gl)
+    sl_gl_view_set_source (view, sl_session_get_gl_source (), self->session);
 }
 
 void
@@ -306,12 +314,13 @@ sl_stage_bind (SlStage *self, SlSession *session)
     void (*callback) (SlStage *self);
   } watch[] = { { "notify::state", state_cb },       { "notify::busy", state_cb },
                 { "notify::progress", progress_cb }, { "notify::picture", progress_cb },
-                { "notify::preview", preview_cb },   { "notify::error", error_cb } };
+                { "notify::preview", preview_cb },   { "notify::error", error_cb },
+                { "notify::device-name", view_cb } };
 
   g_return_if_fail (SL_IS_STAGE (self) && !self->session);
 
   self->session = g_object_ref (session);
-  g_signal_connect_swapped (self->canvas, "notify::has-gl", G_CALLBACK (has_gl_cb), self);
+  g_signal_connect_swapped (self->canvas, "notify::has-gl", G_CALLBACK (view_cb), self);
   for (guint i = 0; i < G_N_ELEMENTS (watch); i++)
     g_signal_connect_object (session, watch[i].signal, G_CALLBACK (watch[i].callback), self,
                              G_CONNECT_SWAPPED);
@@ -325,6 +334,8 @@ sl_stage_dispose (GObject *object)
 
   g_clear_handle_id (&self->realize_later, g_source_remove);
   g_clear_object (&self->shown);
+  if (self->session && self->canvas)
+    sl_gl_view_set_source (sl_canvas_get_view (self->canvas), NULL, NULL);
   g_clear_object (&self->session);
 
   G_OBJECT_CLASS (sl_stage_parent_class)->dispose (object);

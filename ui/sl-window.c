@@ -116,7 +116,8 @@ results_cb (SlWindow *self, guint position, guint removed)
 static void
 preview_cb (SlWindow *self)
 {
-  if (self->follow && sl_session_get_preview (self->session) && sl_stage_get_shown (self->stage))
+  if (self->follow && sl_session_get_has_preview (self->session) &&
+      sl_stage_get_shown (self->stage))
     show_result (self, NULL);
   update_actions (self);
 }
