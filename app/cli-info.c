@@ -51,11 +51,12 @@ print_memory (eng_model_info *info)
 
     if (i == 0)
       printf ("weights: text encoder %.2f (%.2f dropped), transformer %.2f, vae %.2f; "
-              "prompts %.2f\n%-10s %8s %8s %8s %14s %14s\n",
+              "prompts %.2f\n%-10s %8s %8s %8s %8s %14s %9s %9s\n",
               kept, dropped, m.transformer * gb, m.vae * gb, m.prompts * gb, "size", "encode",
-              "denoise", "decode", "in all, kept", "dropped");
-    printf ("%4dx%-5d %8.2f %8.2f %8.2f %14.2f %14.2f\n", sizes[i], sizes[i], m.encode * gb,
-            m.denoise * gb, m.decode * gb, rest + work + kept, rest + work + dropped);
+              "denoise", "decode", "in bands", "in all, kept", "dropped", "in bands");
+    printf ("%4dx%-5d %8.2f %8.2f %8.2f %8.2f %14.2f %9.2f %9.2f\n", sizes[i], sizes[i],
+            m.encode * gb, m.denoise * gb, m.decode * gb, m.decode_banded * gb, rest + work + kept,
+            rest + work + dropped, rest + work + dropped - m.decode * gb + m.decode_banded * gb);
   }
   return CLI_OK;
 }

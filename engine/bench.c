@@ -103,7 +103,7 @@ run_pass (struct trial *t, gboolean plan)
     eng_qwen3_forward (&run, t->model->text, t->out, t->ids, t->rope, NULL);
     break;
   case ENG_TRIAL_DECODE:
-    eng_vae_decode (&run, t->model->vae, t->image, t->latent);
+    eng_vae_decode (&run, t->model->vae, t->image, t->latent, FALSE);
     break;
   default:
     eng_z_image_forward (&run, t->model->transformer, t->out, t->latent, t->refined, t->modulation,

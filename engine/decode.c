@@ -11,7 +11,7 @@ decode (const struct eng_making *p, struct eng_run *run)
   krn_tensor image = eng_run_take (run, run->device->activation, 1, p->h * scale, p->w * scale, 3);
 
   ENG_RUN (run, copy, own, p->latent);
-  eng_vae_decode (run, p->pipeline->model->vae, image, own);
+  eng_vae_decode (run, p->pipeline->model->vae, image, own, p->banded);
   ENG_RUN (run, image_rgba, rgba, image);
   eng_run_drop (run, image);
   eng_run_drop (run, own);

@@ -140,6 +140,17 @@ get_total (const struct eng_plan *plan)
   return total;
 }
 
+gboolean
+eng_lanes_could_fit (const eng_lanes *lanes, const struct eng_plan *plan)
+{
+  size_t free_bytes, total_bytes;
+
+  if (eng_lanes_fit (lanes, plan))
+    return TRUE;
+  lanes->device->info (lanes->device, &free_bytes, &total_bytes);
+  return get_total (plan) <= free_bytes + lanes->size;
+}
+
 static gboolean
 allocate_block (eng_lanes *lanes, const struct eng_plan *plan)
 {

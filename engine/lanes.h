@@ -34,6 +34,8 @@ struct eng_run eng_lanes_begin_plan (eng_lanes *lanes, enum eng_lane lane);
 void eng_lanes_end_plan (eng_lanes *lanes, enum eng_lane lane, struct eng_plan *plan);
 /* Whether the block holds plan as it is. */
 gboolean eng_lanes_fit (const eng_lanes *lanes, const struct eng_plan *plan);
+/* Whether reserve could make it so. */
+gboolean eng_lanes_could_fit (const eng_lanes *lanes, const struct eng_plan *plan);
 /* Makes the block large enough for plan, and for the plans before it where there is memory for all;
  * what was in it is lost.  While all lanes are idle.  FALSE: there is no block now; the message has
  * needed and free bytes, and what (such as "a picture of 2048x2048"). */

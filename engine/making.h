@@ -85,6 +85,7 @@ struct eng_making {
   int channels, h, w;                     /* of the latent */
   int n_ops[2];                           /* operations of an evaluation, plain and guided */
   int n_decode;                           /* operations of decoding */
+  gboolean banded;                        /* decoding is done in bands of rows: memory is short */
 
   /* Host sides of copies, in staging. */
   float *noise; /* [n_noise, channels * h * w] */

@@ -66,7 +66,7 @@ plan_denoise (const eng_model *model, eng_arena *arena, int h, int w)
 }
 
 static size_t
-plan_decode (const eng_model *model, eng_arena *arena, int h, int w)
+plan_decode (const eng_model *model, eng_arena *arena, int h, int w, gboolean banded)
 {
   const struct eng_vae_sizes *sizes = eng_vae_get_sizes (model->vae);
   const int64_t height = (int64_t) h * sizes->scale, width = (int64_t) w * sizes->scale;
@@ -74,7 +74,7 @@ plan_decode (const eng_model *model, eng_arena *arena, int h, int w)
   const krn_tensor latent = eng_run_take (&run, KRN_F32, 1, sizes->latent_channels, h, w);
   const krn_tensor image = eng_run_take (&run, model->device->activation, 1, height, width, 3);
 
-  eng_vae_decode (&run, model->vae, image, latent);
+  eng_vae_decode (&run, model->vae, image, latent, banded);
   eng_run_take (&run, KRN_U8, 1, height, width, 4);
   return eng_arena_get_peak (arena);
 }
@@ -96,7 +96,8 @@ eng_memory_plan (struct eng_memory *memory, const eng_model *model,
     .prompts = count_prompts (model),
     .encode = plan_text (model, arena),
     .denoise = plan_denoise (model, arena, height / scale, width / scale),
-    .decode = plan_decode (model, arena, height / scale, width / scale),
+    .decode = plan_decode (model, arena, height / scale, width / scale, FALSE),
+    .decode_banded = plan_decode (model, arena, height / scale, width / scale, TRUE),
   };
   eng_arena_free (arena);
 }

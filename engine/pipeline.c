@@ -147,6 +147,20 @@ plan_room (struct eng_making *p, gboolean guided)
   memcpy (p->padded, padded, sizeof padded);
 }
 
+/* Decoding gives way first when memory is short: it is seldom, and a little slower then. */
+static void
+plan_picture (struct eng_making *p)
+{
+  p->banded = FALSE;
+  plan_room (p, p->negative != NULL);
+  plan_memory (p, &p->plan);
+  if (eng_lanes_could_fit (p->pipeline->lanes, &p->plan))
+    return;
+  p->banded = TRUE;
+  plan_room (p, p->negative != NULL);
+  plan_memory (p, &p->plan);
+}
+
 static enum eng_result
 plan (struct eng_making *p, GError **error)
 {
@@ -155,8 +169,7 @@ plan (struct eng_making *p, GError **error)
   p->padded[0] = p->positive->padded;
   p->padded[1] = p->negative ? p->negative->padded : 0;
   eng_denoise_schedule (p);
-  plan_room (p, p->negative != NULL);
-  plan_memory (p, &p->plan);
+  plan_picture (p);
   for (int i = 0; i < ENG_N_LANES; i++)
     p->room.bytes[i] = MAX (p->room.bytes[i], p->plan.bytes[i]);
   eng_clock_add_host (p->clock, "plan", begin);

@@ -258,11 +258,16 @@ eng_vae_new (JsonObject *config, eng_loader *loader, GError **error)
     return NULL;
   }
   model->sizes.scale = 1 << (model->n_widths - 1);
-  model->sizes.has_encoder = eng_loader_has (loader, "encoder.conv_in.weight");
   want_decoder (model, loader);
+  return model;
+}
+
+void
+eng_vae_want_encoder (eng_vae *model, eng_loader *loader)
+{
+  model->sizes.has_encoder = eng_loader_has (loader, "encoder.conv_in.weight");
   if (model->sizes.has_encoder)
     want_encoder (model, loader);
-  return model;
 }
 
 void

@@ -194,6 +194,54 @@ check_group_norm (const int *size, int groups, gboolean silu, double centre)
   FREE (x, w, b, y);
 }
 
+/* Rows [first, first + n) of an image. */
+static krn_tensor
+band (krn_tensor x, int64_t first, int64_t n)
+{
+  krn_tensor rows = krn_row_view (x, first * x.dim[2], n * x.dim[2]);
+
+  return (krn_tensor){ rows.data, x.dtype, { 1, n, x.dim[2], x.dim[3] }, x.stride };
+}
+
+/* In parts of h / parts rows it is the same; but the statistics are rounded once more. */
+static void
+check_group_parts (int h, int w, int c, int groups, int parts, double centre)
+{
+  krn_tensor x = make_input (1, h, w, c, 0, centre), y = make_output (1, h, w, c, 0);
+  krn_tensor scale = make_vector (c), bias = make_vector (c);
+  krn_tensor stats = make_output (1, parts, groups, 2, 0);
+  g_autofree double *want = group_norm_reference (x, scale, bias, groups, 1e-6, TRUE);
+  const int rows = h / parts;
+
+  for (int i = 0; i < parts; i++) {
+    krn_tensor own = krn_row_view (stats, (int64_t) i * groups, groups);
+    g_assert_cmpint (device->group_stats (stream, own, band (x, i * rows, rows), groups), ==,
+                     KRN_OK);
+  }
+  for (int i = 0; i < parts; i++)
+    g_assert_cmpint (device->group_apply (stream, band (y, i * rows, rows),
+                                          band (x, i * rows, rows), stats, scale, bias, 1e-6f,
+                                          true),
+                     ==, KRN_OK);
+  assert_close (y, want, 2e-6 + fabs (centre) * 2e-7);
+
+  g_assert_cmpint (device->group_stats (stream, stats, x, groups + 1), ==, KRN_ERROR_SHAPE);
+  g_assert_cmpint (device->group_apply (stream, y, x, absent, scale, bias, 1e-6f, true), ==,
+                   KRN_ERROR_SHAPE);
+  g_assert_cmpint (device->group_apply (stream, y, x, stats, stats, bias, 1e-6f, true), ==,
+                   KRN_ERROR_SHAPE);
+  FREE (x, y, scale, bias, stats);
+}
+
+static void
+test_group_parts (void)
+{
+  check_group_parts (32, 20, 64, 16, 1, 0.);
+  check_group_parts (32, 20, 64, 16, 8, 0.);
+  check_group_parts (12, 7, 48, 3, 12, 0.);
+  check_group_parts (40, 33, 128, 32, 5, 100.);
+}
+
 static void
 test_group_norm (void)
 {
@@ -231,6 +279,7 @@ main (int argc, char **argv)
   g_test_add_func ("/cpu/conv/random-shapes", test_random_shapes);
   g_test_add_func ("/cpu/conv/refuses", test_refuses);
   g_test_add_func ("/cpu/group-norm", test_group_norm);
+  g_test_add_func ("/cpu/group-norm/parts", test_group_parts);
   g_test_add_func ("/cpu/group-norm/refuses", test_group_norm_refuses);
   return run_tests ();
 }

@@ -17,6 +17,8 @@ krn_cpu_fill (struct krn_device *device)
   device->silu = krn_cpu_silu;
   device->conv2d = krn_cpu_conv2d;
   device->group_norm = krn_cpu_group_norm;
+  device->group_stats = krn_cpu_group_stats;
+  device->group_apply = krn_cpu_group_apply;
   device->patchify = krn_cpu_patchify;
   device->sampler_step = krn_cpu_sampler_step;
   device->to_nhwc = krn_cpu_to_nhwc;

@@ -87,12 +87,26 @@ add_parts (const void *data, int64_t first, int64_t end, float *scratch)
     add_part (data, p, (struct run *) scratch);
 }
 
-/* From the sums of all parts to mean and factor of each channel. */
+/* Of group g. */
 static void
-finish (const struct group_norm *self)
+set_channels (const struct group_norm *self, int64_t g, double mean, double variance)
+{
+  const int64_t size = self->x.dim[3] / self->groups;
+  const double factor = 1. / sqrt (variance + (double) self->eps);
+  const float *w = self->w.data;
+
+  for (int64_t i = g * size; i < (g + 1) * size; i++) {
+    self->channels->mean[i] = (float) mean;
+    self->channels->factor[i] = (float) (factor * (double) w[i]);
+  }
+}
+
+/* From the sums of all parts to mean and factor of each channel, or to the statistics alone. */
+static void
+finish (const struct group_norm *self, float *stats)
 {
   const int64_t pixels = krn_rows (self->x), c = self->x.dim[3], size = c / self->groups;
-  const float *origin = self->x.data, *w = self->w.data;
+  const float *origin = self->x.data;
   struct part *total = &self->parts[0];
 
   for (int p = 1; p < PARTS; p++)
@@ -102,7 +116,7 @@ finish (const struct group_norm *self)
     }
 
   for (int64_t g = 0; g < self->groups; g++) {
-    double mean = 0., squares = 0., factor;
+    double mean = 0., squares = 0.;
 
     for (int64_t i = g * size; i < (g + 1) * size; i++)
       mean += ((double) origin[i] + total->sum[i] / (double) pixels) / (double) size;
@@ -114,11 +128,31 @@ finish (const struct group_norm *self)
     }
     /* A NaN must not become 0 here, as fmax would make it. */
     squares = squares < 0. ? 0. : squares;
-    factor = 1. / sqrt (squares / (double) (pixels * size) + (double) self->eps);
-    for (int64_t i = g * size; i < (g + 1) * size; i++) {
-      self->channels->mean[i] = (float) mean;
-      self->channels->factor[i] = (float) (factor * (double) w[i]);
+    if (stats) {
+      stats[2 * g] = (float) mean;
+      stats[2 * g + 1] = (float) (squares / (double) (pixels * size));
+    } else {
+      set_channels (self, g, mean, squares / (double) (pixels * size));
     }
+  }
+}
+
+/* The same from the statistics of equal parts, [parts, groups, 2]. */
+static void
+merge (const struct group_norm *self, const float *stats, int64_t parts)
+{
+  for (int64_t g = 0; g < self->groups; g++) {
+    double mean = 0., variance = 0.;
+
+    for (int64_t p = 0; p < parts; p++)
+      mean += (double) stats[2 * (p * self->groups + g)] / (double) parts;
+    for (int64_t p = 0; p < parts; p++) {
+      const float *part = stats + 2 * (p * self->groups + g);
+      const double shift = (double) part[0] - mean;
+
+      variance += ((double) part[1] + shift * shift) / (double) parts;
+    }
+    set_channels (self, g, mean, variance);
   }
 }
 
@@ -145,28 +179,88 @@ apply_rows (const void *data, int64_t first, int64_t end, float *scratch)
                self->x.dim[3], self->silu);
 }
 
+static krn_status
+check (krn_tensor x, int groups)
+{
+  if (!krn_is_tensor (x, KRN_F32) || groups <= 0 || x.dim[3] % groups != 0)
+    return KRN_ERROR_SHAPE;
+  return x.dim[3] > CHANNELS ? KRN_ERROR_UNSUPPORTED : KRN_OK;
+}
+
+static bool
+goes_with (krn_tensor x, krn_tensor y, krn_tensor w, krn_tensor b)
+{
+  return krn_is_tensor (y, KRN_F32) && x.dim[0] == y.dim[0] && x.dim[1] == y.dim[1] &&
+         x.dim[2] == y.dim[2] && x.dim[3] == y.dim[3] && krn_is_vector (w, x.dim[3]) &&
+         krn_is_vector (b, x.dim[3]);
+}
+
+static void
+sum_parts (struct group_norm *self, krn_stream *stream)
+{
+  const int64_t n = krn_count (self->x);
+
+  krn_team_run (stream->team, PARTS, 1 + PARTS * KRN_PART / n, add_parts, self);
+}
+
 krn_status
 krn_cpu_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor b,
                     int groups, float eps, bool silu)
 {
-  const int64_t c = x.dim[3], pixels = x.dim[1] * x.dim[2];
+  const int64_t pixels = x.dim[1] * x.dim[2];
+  const krn_status status = check (x, groups);
   struct group_norm self = { .w = w, .b = b, .groups = groups, .eps = eps, .silu = silu };
 
-  if (!krn_is_tensor (x, KRN_F32) || !krn_is_tensor (y, KRN_F32) || x.dim[0] != y.dim[0] ||
-      x.dim[1] != y.dim[1] || x.dim[2] != y.dim[2] || y.dim[3] != c || groups <= 0 ||
-      c % groups != 0 || !krn_is_vector (w, c) || !krn_is_vector (b, c))
-    return KRN_ERROR_SHAPE;
-  if (c > CHANNELS)
-    return KRN_ERROR_UNSUPPORTED;
+  if (status || !goes_with (x, y, w, b))
+    return status ? status : KRN_ERROR_SHAPE;
 
   self.parts = (struct part *) stream->panels;
   self.channels = (struct channels *) stream->scratch;
   for (int64_t n = 0; n < x.dim[0]; n++) {
     self.y = krn_row_view (y, n * pixels, pixels);
     self.x = krn_row_view (x, n * pixels, pixels);
-    krn_team_run (stream->team, PARTS, 1 + PARTS * KRN_PART / (pixels * c), add_parts, &self);
-    finish (&self);
-    krn_for_rows (stream, pixels, c, apply_rows, &self);
+    sum_parts (&self, stream);
+    finish (&self, NULL);
+    krn_for_rows (stream, pixels, x.dim[3], apply_rows, &self);
   }
+  return KRN_OK;
+}
+
+krn_status
+krn_cpu_group_stats (krn_stream *stream, krn_tensor stats, krn_tensor x, int groups)
+{
+  const krn_status status = check (x, groups);
+  struct group_norm self = { .x = x, .groups = groups };
+
+  if (status)
+    return status;
+  if (x.dim[0] != 1 || !krn_is_tensor (stats, KRN_F32) || krn_rows (stats) != groups ||
+      stats.dim[3] != 2 || stats.stride != 2)
+    return KRN_ERROR_SHAPE;
+
+  self.parts = (struct part *) stream->panels;
+  sum_parts (&self, stream);
+  finish (&self, stats.data);
+  return KRN_OK;
+}
+
+krn_status
+krn_cpu_group_apply (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor stats, krn_tensor w,
+                     krn_tensor b, float eps, bool silu)
+{
+  const krn_status status = check (x, (int) stats.dim[2]);
+  struct group_norm self = {
+    .y = y, .x = x, .w = w, .b = b, .groups = (int) stats.dim[2], .eps = eps, .silu = silu
+  };
+
+  if (status)
+    return status;
+  if (x.dim[0] != 1 || !goes_with (x, y, w, b) || !krn_is_tensor (stats, KRN_F32) ||
+      stats.dim[0] != 1 || stats.dim[3] != 2 || stats.stride != 2)
+    return KRN_ERROR_SHAPE;
+
+  self.channels = (struct channels *) stream->scratch;
+  merge (&self, stats.data, stats.dim[1]);
+  krn_for_rows (stream, krn_rows (x), x.dim[3], apply_rows, &self);
   return KRN_OK;
 }

@@ -32,6 +32,9 @@ krn_status krn_cpu_conv2d (krn_stream *stream, krn_tensor y, krn_tensor x, krn_t
                            krn_tensor bias, const struct krn_conv *args);
 krn_status krn_cpu_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w,
                                krn_tensor b, int groups, float eps, bool silu);
+krn_status krn_cpu_group_stats (krn_stream *stream, krn_tensor stats, krn_tensor x, int groups);
+krn_status krn_cpu_group_apply (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor stats,
+                                krn_tensor w, krn_tensor b, float eps, bool silu);
 krn_status krn_cpu_patchify (krn_stream *stream, krn_tensor tokens, krn_tensor latent, int patch);
 krn_status krn_cpu_sampler_step (krn_stream *stream, const struct krn_sampler_step *args);
 krn_status krn_cpu_to_nhwc (krn_stream *stream, krn_tensor y, krn_tensor x, float mul, float add);

@@ -33,6 +33,8 @@ struct image {
   size_t pixels, c, size; /* size: channels of a group */
   size_t y_stride, x_stride;
   unsigned parts;
+  float2 *stats; /* [given, groups]: mean and variance of equal parts of an image; or NULL */
+  unsigned given;
   float eps;
   bool silu, aligned;
 };
@@ -92,13 +94,28 @@ __launch_bounds__ (THREADS, RESIDENT) sum_parts (struct image g)
   }
 }
 
+/* Of the block's group. */
+static __device__ void
+set_channels (const struct image &g, double mean, double variance)
+{
+  const size_t first = blockIdx.x * g.size;
+  const double factor = 1. / sqrt (variance + (double) g.eps);
+
+  for (size_t i = first + threadIdx.x; i < first + g.size; i += blockDim.x) {
+    const double by = factor * (double) __bfloat162float (g.w[i]);
+
+    g.scratch->channels[i] =
+        make_float2 ((float) by, (float) ((double) __bfloat162float (g.b[i]) - mean * by));
+  }
+}
+
 /* One block a group. */
 static __global__ void
 __launch_bounds__ (FINISHERS) finish_groups (struct image g)
 {
   const size_t first = blockIdx.x * g.size;
   const double n = (double) g.pixels * (double) g.size;
-  double sum = 0., squares = 0., mean, variance, factor;
+  double sum = 0., squares = 0., mean, variance;
 
   for (size_t i = threadIdx.x; i < g.parts * g.size; i += blockDim.x) {
     const float2 part = g.scratch->sums[i / g.size * g.c + first + i % g.size];
@@ -112,14 +129,28 @@ __launch_bounds__ (FINISHERS) finish_groups (struct image g)
   mean = sum / n;
   variance = squares / n - mean * mean;
   variance = variance < 0. ? 0. : variance; /* a NaN stays one */
-  factor = 1. / sqrt (variance + (double) g.eps);
   mean += (double) __bfloat162float (g.x[first]);
-  for (size_t i = first + threadIdx.x; i < first + g.size; i += blockDim.x) {
-    const double by = factor * (double) __bfloat162float (g.w[i]);
+  if (!g.stats)
+    set_channels (g, mean, variance);
+  else if (threadIdx.x == 0)
+    g.stats[blockIdx.x] = make_float2 ((float) mean, (float) variance);
+}
 
-    g.scratch->channels[i] =
-        make_float2 ((float) by, (float) ((double) __bfloat162float (g.b[i]) - mean * by));
+/* The same from what group_stats left of all parts. */
+static __global__ void
+merge_groups (struct image g)
+{
+  double mean = 0., variance = 0.;
+
+  for (unsigned i = 0; i < g.given; i++)
+    mean += (double) g.stats[(size_t) i * gridDim.x + blockIdx.x].x / g.given;
+  for (unsigned i = 0; i < g.given; i++) {
+    const float2 part = g.stats[(size_t) i * gridDim.x + blockIdx.x];
+    const double shift = (double) part.x - mean;
+
+    variance += ((double) part.y + shift * shift) / g.given;
   }
+  set_channels (g, mean, variance);
 }
 
 /* PASS pixels of a thread, deep apart from row on, those below end. */
@@ -190,38 +221,119 @@ count_parts (size_t pixels, size_t c, size_t processors)
   return (unsigned) parts;
 }
 
+/* What the three have in common; x is checked. */
+static struct image
+describe (krn_stream *stream, krn_tensor x, int groups)
+{
+  struct image g = {};
+
+  g.x = (const bf16 *) x.data;
+  g.scratch = (struct scratch *) stream->scratch;
+  g.pixels = (size_t) (x.dim[1] * x.dim[2]);
+  g.c = (size_t) x.dim[3];
+  g.size = (size_t) (x.dim[3] / groups);
+  g.x_stride = (size_t) x.stride;
+  g.parts = count_parts (g.pixels, g.c, (size_t) stream->device->processors);
+  g.aligned = krn_is_aligned (x);
+  return g;
+}
+
+static krn_status
+check (krn_tensor x, int groups)
+{
+  if (!krn_is_tensor (x, KRN_BF16) || groups <= 0 || x.dim[3] % groups != 0)
+    return KRN_ERROR_SHAPE;
+  return x.dim[3] > CHANNELS || x.dim[1] * x.dim[2] > INT32_MAX ? KRN_ERROR_UNSUPPORTED : KRN_OK;
+}
+
+/* How y comes from x once the channels are known. */
+static krn_status
+add_output (struct image *g, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor b)
+{
+  if (!krn_is_tensor (y, KRN_BF16) || !krn_same_shape (x, y) ||
+      !krn_is_vector (w, KRN_BF16, x.dim[3]) || !krn_is_vector (b, KRN_BF16, x.dim[3]))
+    return KRN_ERROR_SHAPE;
+  g->y = (bf16 *) y.data;
+  g->w = (const bf16 *) w.data;
+  g->b = (const bf16 *) b.data;
+  g->y_stride = (size_t) y.stride;
+  g->aligned = g->aligned && krn_is_aligned (y);
+  return KRN_OK;
+}
+
+static void
+launch_apply (const struct image &g, krn_stream *stream)
+{
+  apply<<<(unsigned) count_tiles (g.pixels, g.c), THREADS, 0, stream->handle>>> (g);
+}
+
 krn_status
 krn_cuda_group_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor b,
                      int groups, float eps, bool silu)
 {
-  const int64_t c = x.dim[3];
-  struct image g = {};
+  krn_status status = check (x, groups);
+  struct image g;
 
-  if (!krn_is_tensor (x, KRN_BF16) || !krn_is_tensor (y, KRN_BF16) || !krn_same_shape (x, y) ||
-      groups <= 0 || c % groups != 0 || !krn_is_vector (w, KRN_BF16, c) ||
-      !krn_is_vector (b, KRN_BF16, c))
-    return KRN_ERROR_SHAPE;
-  if (c > CHANNELS || x.dim[1] * x.dim[2] > INT32_MAX)
-    return KRN_ERROR_UNSUPPORTED;
+  if (status)
+    return status;
+  g = describe (stream, x, groups);
+  status = add_output (&g, y, x, w, b);
+  if (status)
+    return status;
 
-  g.w = (const bf16 *) w.data;
-  g.b = (const bf16 *) b.data;
-  g.scratch = (struct scratch *) stream->scratch;
-  g.pixels = (size_t) (x.dim[1] * x.dim[2]);
-  g.c = (size_t) c;
-  g.size = (size_t) (c / groups);
-  g.y_stride = (size_t) y.stride;
-  g.x_stride = (size_t) x.stride;
-  g.parts = count_parts (g.pixels, g.c, (size_t) stream->device->processors);
   g.eps = eps;
   g.silu = silu;
-  g.aligned = krn_is_aligned (x) && krn_is_aligned (y);
   for (int64_t n = 0; n < x.dim[0]; n++) {
     g.x = (const bf16 *) x.data + (size_t) n * g.pixels * g.x_stride;
     g.y = (bf16 *) y.data + (size_t) n * g.pixels * g.y_stride;
     sum_parts<<<g.parts, THREADS, 0, stream->handle>>> (g);
     finish_groups<<<(unsigned) groups, FINISHERS, 0, stream->handle>>> (g);
-    apply<<<(unsigned) count_tiles (g.pixels, g.c), THREADS, 0, stream->handle>>> (g);
+    launch_apply (g, stream);
   }
+  return krn_cuda_launched ();
+}
+
+krn_status
+krn_cuda_group_stats (krn_stream *stream, krn_tensor stats, krn_tensor x, int groups)
+{
+  const krn_status status = check (x, groups);
+  struct image g;
+
+  if (status)
+    return status;
+  if (x.dim[0] != 1 || !krn_is_packed (stats) || !krn_is_matrix (stats, KRN_F32, groups, 2))
+    return KRN_ERROR_SHAPE;
+
+  g = describe (stream, x, groups);
+  g.stats = (float2 *) stats.data;
+  sum_parts<<<g.parts, THREADS, 0, stream->handle>>> (g);
+  finish_groups<<<(unsigned) groups, FINISHERS, 0, stream->handle>>> (g);
+  return krn_cuda_launched ();
+}
+
+krn_status
+krn_cuda_group_apply (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor stats,
+                      krn_tensor w, krn_tensor b, float eps, bool silu)
+{
+  const int groups = (int) stats.dim[2];
+  krn_status status = check (x, groups);
+  struct image g;
+
+  if (status)
+    return status;
+  if (x.dim[0] != 1 || !krn_is_packed (stats) || stats.dtype != KRN_F32 || stats.dim[0] != 1 ||
+      stats.dim[3] != 2)
+    return KRN_ERROR_SHAPE;
+  g = describe (stream, x, groups);
+  status = add_output (&g, y, x, w, b);
+  if (status)
+    return status;
+
+  g.stats = (float2 *) stats.data;
+  g.given = (unsigned) stats.dim[1];
+  g.eps = eps;
+  g.silu = silu;
+  merge_groups<<<(unsigned) groups, 32, 0, stream->handle>>> (g);
+  launch_apply (g, stream);
   return krn_cuda_launched ();
 }

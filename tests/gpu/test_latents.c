@@ -22,9 +22,55 @@ group_norm (int64_t n, int64_t h, int64_t w, int64_t c, int groups, bool silu, f
   pair_free (&bias);
 }
 
+/* The image in equal parts of rows: statistics of each, then all of them for each. */
+static void
+group_parts (int64_t parts, int64_t rows, int64_t w, int64_t c, int groups, float centre)
+{
+  struct pair x = pair_input (KRN_BF16, parts, rows, w, c, centre);
+  struct pair y = pair_output (KRN_BF16, parts, rows, w, c);
+  struct pair stats = pair_output (KRN_F32, 1, parts, groups, 2);
+  struct pair scale = pair_vector (KRN_BF16, c, 1.f), bias = pair_vector (KRN_BF16, c, 0.f);
+  krn_status cpu = KRN_OK, gpu = KRN_OK;
+
+  begin ("group_stats");
+  for (int64_t i = 0; i < parts; i++) {
+    krn_tensor from[2] = { krn_row_view (x.cpu, i * rows * w, rows * w),
+                           krn_row_view (x.gpu, i * rows * w, rows * w) };
+    krn_tensor to[2] = { krn_row_view (stats.cpu, i * groups, groups),
+                         krn_row_view (stats.gpu, i * groups, groups) };
+
+    cpu = cpu ? cpu : t.cpu->group_stats (t.cpu_stream, to[0], from[0], groups);
+    gpu = gpu ? gpu : t.gpu->group_stats (t.stream, to[1], from[1], groups);
+  }
+  check (&stats, cpu, gpu, 1e-5);
+  begin ("group_apply");
+  for (int64_t i = 0; i < parts; i++) {
+    krn_tensor from[2] = { krn_row_view (x.cpu, i * rows * w, rows * w),
+                           krn_row_view (x.gpu, i * rows * w, rows * w) };
+    krn_tensor to[2] = { krn_row_view (y.cpu, i * rows * w, rows * w),
+                         krn_row_view (y.gpu, i * rows * w, rows * w) };
+
+    cpu = cpu ? cpu
+              : t.cpu->group_apply (t.cpu_stream, to[0], from[0], stats.cpu, scale.cpu, bias.cpu,
+                                    1e-6f, true);
+    gpu = gpu ? gpu
+              : t.gpu->group_apply (t.stream, to[1], from[1], stats.gpu, scale.gpu, bias.gpu, 1e-6f,
+                                    true);
+  }
+  check (&y, cpu, gpu, BF16_ROUNDED);
+  pair_free (&x);
+  pair_free (&y);
+  pair_free (&stats);
+  pair_free (&scale);
+  pair_free (&bias);
+}
+
 void
 test_group_norm (void)
 {
+  group_parts (1, 9, 7, 128, 32, 0.f);
+  group_parts (8, 16, 40, 128, 32, 0.f);
+  group_parts (3, 5, 33, 96, 8, 3.f);
   group_norm (1, 1, 1, 8, 4, false, 0.f);
   group_norm (1, 5, 7, 96, 32, true, 0.f);
   group_norm (2, 9, 11, 128, 32, false, 3.f);
