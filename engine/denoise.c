@@ -291,7 +291,8 @@ capture (struct eng_making *p, struct eng_step *step)
     return;
   }
   g_ptr_array_unref (graphs);
-  step->refused = device->status_text (device, status);
+  g_autofree char *why = g_strconcat ("launched: ", device->status_text (device, status), NULL);
+  step->refused = g_intern_string (why);
 }
 
 /* A shape's first step is launched, so that libraries choose how to do it and its pace is seen. */

@@ -267,16 +267,20 @@ eng_lanes_is_done (eng_lanes *lanes, krn_event *event)
   return !event || lanes->device->event_done (event);
 }
 
-/* What the device says about the pace of a segment that is done; nothing when the lane may have
- * stood idle before it. */
+/* What the device says about the pace of a segment that is done.  When the lane may have stood idle
+ * before it, that is only a bound. */
 static void
 correct_pace (eng_lanes *lanes, const struct lane *lane, const struct fence *fence)
 {
-  double ms;
+  struct eng_pace *pace = fence->pace;
+  double ms, seconds;
 
-  if (fence->pace && fence->n > 0 && fence->follows && lane->last &&
-      !lanes->device->event_elapsed (&ms, lane->last, fence->event) && ms > 0)
-    fence->pace->seconds = ms * 1e-3 / fence->n;
+  if (!pace || fence->n <= 0 || !lane->last ||
+      lanes->device->event_elapsed (&ms, lane->last, fence->event) || ms <= 0)
+    return;
+  seconds = ms * 1e-3 / fence->n;
+  if (fence->follows || pace->seconds <= 0 || seconds < pace->seconds)
+    pace->seconds = seconds;
 }
 
 static void
@@ -364,19 +368,22 @@ eng_lanes_join (eng_lanes *lanes, enum eng_lane lane, enum eng_lane other)
   eng_lanes_give_back (lanes, event); /* recording it again does not change what waits for it */
 }
 
+/* All of them, also after a failure: who asks is about to free what they use. */
 gboolean
 eng_lanes_sync (eng_lanes *lanes, GError **error)
 {
+  krn_status failure = KRN_OK;
+
   for (int i = 0; i < ENG_N_LANES; i++) {
     const krn_status status = lanes->device->stream_sync (lanes->lanes[i].stream);
 
-    if (!status)
-      continue;
-    g_set_error (error, ENG_ERROR, ENG_ERROR_DEVICE, "%s failed: %s", lanes->device->name,
-                 lanes->device->status_text (lanes->device, status));
-    return FALSE;
+    failure = failure ? failure : status;
   }
-  return TRUE;
+  if (!failure)
+    return TRUE;
+  g_set_error (error, ENG_ERROR, ENG_ERROR_DEVICE, "%s failed: %s", lanes->device->name,
+               lanes->device->status_text (lanes->device, failure));
+  return FALSE;
 }
 
 krn_status

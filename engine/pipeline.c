@@ -522,6 +522,7 @@ fail_all (eng_pipeline *pipeline)
 {
   struct krn_device *device = pipeline->device;
 
+  eng_lanes_sync (pipeline->lanes, NULL); /* fails, but then nothing runs any more */
   while (pipeline->makings->len > 0) {
     struct eng_making *p = get_making (pipeline, 0);
 

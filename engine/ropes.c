@@ -6,6 +6,7 @@ enum { N_TABLES = 7 };
 struct table {
   int h, w, padded;
   float *values; /* of host_alloc; NULL: none */
+  size_t size;   /* bytes that values has room for */
   guint used;
 };
 
@@ -34,33 +35,39 @@ eng_ropes_free (eng_ropes *ropes)
   g_free (ropes);
 }
 
-static gboolean
-fill_table (eng_ropes *ropes, struct table *table, const struct table *want, GError **error)
+static size_t
+table_bytes (const eng_ropes *ropes, int h, int w, int padded)
 {
   const eng_z_image *transformer = ropes->model->transformer;
   const struct eng_z_image_sizes *sizes = eng_z_image_get_sizes (transformer);
+  const int image = eng_z_image_pad (transformer, h / sizes->patch * (w / sizes->patch));
+
+  return (size_t) (image + padded) * sizes->head_dim * sizeof (float);
+}
+
+/* Room for the longest caption, so that the next one of that size can have it. */
+static gboolean
+grow_table (eng_ropes *ropes, struct table *table, int h, int w, GError **error)
+{
+  const int longest = eng_z_image_pad (ropes->model->transformer, ENG_PROMPT_LIMIT);
   struct krn_device *device = ropes->model->device;
-  const int image =
-      eng_z_image_pad (transformer, want->h / sizes->patch * (want->w / sizes->patch));
-  const size_t bytes = (size_t) (image + want->padded) * sizes->head_dim * sizeof (float);
+  const size_t bytes = table_bytes (ropes, h, w, longest);
 
   device->host_free (device, table->values);
-  *table = *want;
-  if (device->host_alloc (device, (void **) &table->values, bytes)) {
-    g_autofree char *needed = g_format_size (bytes);
-    table->values = NULL;
-    g_set_error (error, ENG_ERROR, ENG_ERROR_MEMORY, "the rotations need %s of host memory",
-                 needed);
-    return FALSE;
+  *table = (struct table){ 0 };
+  if (!device->host_alloc (device, (void **) &table->values, bytes)) {
+    table->size = bytes;
+    return TRUE;
   }
-  eng_z_image_rope (transformer, table->values, want->h, want->w, want->padded);
-  return TRUE;
+  table->values = NULL;
+  g_autofree char *needed = g_format_size (bytes);
+  g_set_error (error, ENG_ERROR, ENG_ERROR_MEMORY, "the rotations need %s of host memory", needed);
+  return FALSE;
 }
 
 const float *
 eng_ropes_get (eng_ropes *ropes, int h, int w, int padded, GError **error)
 {
-  const struct table want = { .h = h, .w = w, .padded = padded };
   struct table *table = NULL, *oldest = &ropes->tables[0];
 
   for (int i = 0; i < N_TABLES && !table; i++) {
@@ -72,9 +79,13 @@ eng_ropes_get (eng_ropes *ropes, int h, int w, int padded, GError **error)
       oldest = t;
   }
   if (!table) {
-    if (!fill_table (ropes, oldest, &want, error))
-      return NULL;
     table = oldest;
+    if (table->size < table_bytes (ropes, h, w, padded) && !grow_table (ropes, table, h, w, error))
+      return NULL;
+    table->h = h;
+    table->w = w;
+    table->padded = padded;
+    eng_z_image_rope (ropes->model->transformer, table->values, h, w, padded);
   }
   table->used = ++ropes->clock;
   return table->values;

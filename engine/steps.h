@@ -20,7 +20,7 @@ struct eng_step {
   int segment;         /* operations in each segment but the last */
   guint launched;      /* steps that were launched operation by operation, in this block */
   GPtrArray *graphs;   /* of krn_graph, one a segment; NULL: none */
-  const char *refused; /* why none could be captured, static; NULL: not so */
+  const char *refused; /* "launched: " and why, static; NULL: not tried */
   guint used;          /* when it was last asked for */
 };
 

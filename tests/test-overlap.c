@@ -1,0 +1,360 @@
+/* The engine on a device that works later (tests/queue_device.c): what runs beside what, graphs,
+ * cancels, failures and a lost device.  Every picture is the CPU's, bit for bit. */
+#include "engine/engine.h"
+
+#include "tests/engine_fixture.h"
+#include "tests/queue_device.h"
+
+#include <gmodule.h>
+#include <string.h>
+
+enum { N_CASES = 6 };
+
+static const struct eng_params cases[N_CASES] = {
+  { .prompt = "a kite", .width = 64, .height = 64, .steps = 6, .seed = 1 },
+  { .prompt = "a boat on a lake", .width = 96, .height = 64, .steps = 4, .seed = 2 },
+  { .prompt = "a kite", .negative = "fog", .width = 64, .height = 64, .cfg = 3, .steps = 5 },
+  { .prompt = "a kite", .width = 64, .height = 64, .seed = 9 },
+  { .prompt = "hills", .width = 64, .height = 96, .steps = 3, .sampler = ENG_SAMPLER_HEUN },
+  { .prompt = "hills",
+    .width = 64,
+    .height = 64,
+    .steps = 5,
+    .sampler = ENG_SAMPLER_EULER_ANCESTRAL,
+    .cfg = 2,
+    .cfg_truncation = 0.6f },
+};
+
+static struct queue_control *control;
+static GBytes *want[N_CASES]; /* by the CPU */
+
+static eng_engine *
+open_engine (const char *device)
+{
+  const struct eng_options options = { .device = device, .threads = 1 };
+  g_autofree char *path = g_test_build_filename (G_TEST_DIST, "data", "tiny", NULL);
+  g_autoptr (GError) error = NULL;
+  eng_engine *engine = eng_engine_new (&options, &error);
+  struct fixture_load load;
+
+  g_assert_no_error (error);
+  fixture_load_begin (&load, engine, path);
+  fixture_load_wait (&load);
+  g_assert_no_error (load.error);
+  fixture_load_clear (&load);
+  return engine;
+}
+
+static eng_engine *
+open_queue (void)
+{
+  memset (control, 0, sizeof *control);
+  return open_engine ("cuda");
+}
+
+static void
+close_queue (eng_engine *engine)
+{
+  eng_engine_free (engine);
+  g_assert_cmpint (control->blocks, ==, 0);
+}
+
+static eng_job *
+submit (eng_engine *engine, struct fixture_job *j, const struct eng_params *params)
+{
+  const struct eng_observer observer = { fixture_progress_cb, fixture_done_cb, j };
+  g_autoptr (GError) error = NULL;
+  eng_job *job;
+
+  g_mutex_init (&j->mutex);
+  g_cond_init (&j->cond);
+  job = eng_engine_submit (engine, params, &observer, &error);
+  g_assert_no_error (error);
+  return job;
+}
+
+static void
+wait_for (struct fixture_job *j)
+{
+  const gint64 end = g_get_monotonic_time () + 60 * G_TIME_SPAN_SECOND;
+
+  g_mutex_lock (&j->mutex);
+  while (!j->done)
+    if (!g_cond_wait_until (&j->cond, &j->mutex, end))
+      g_error ("a job hangs");
+  g_mutex_unlock (&j->mutex);
+}
+
+static void
+assert_case (struct fixture_job *j, int i)
+{
+  g_assert_no_error (j->error);
+  g_assert_true (g_bytes_equal (eng_image_get_rgba (j->image), want[i]));
+}
+
+static void
+assert_works (eng_engine *engine)
+{
+  for (int i = 0; i < 2; i++) {
+    struct fixture_job job = { 0 };
+
+    fixture_run (&job, engine, &cases[i]);
+    assert_case (&job, i);
+    fixture_job_clear (&job);
+  }
+}
+
+/* All cases, several times over, waiting together. */
+static void
+run_queue (eng_engine *engine, int rounds)
+{
+  const int n = rounds * N_CASES;
+  g_autofree struct fixture_job *jobs = g_new0 (struct fixture_job, n);
+
+  for (int i = 0; i < n; i++)
+    eng_job_unref (submit (engine, &jobs[i], &cases[i % N_CASES]));
+  for (int i = 0; i < n; i++) {
+    wait_for (&jobs[i]);
+    assert_case (&jobs[i], i % N_CASES);
+    fixture_job_clear (&jobs[i]);
+  }
+}
+
+static void
+test_queue (void)
+{
+  eng_engine *engine = open_queue ();
+
+  control->delay = 200;
+  run_queue (engine, 3);
+  g_assert_cmpint (control->overlaps, >, 20);
+  close_queue (engine);
+}
+
+/* The steps of a shape are launched once, then captured, then replayed. */
+static void
+test_graphs (void)
+{
+  eng_engine *engine = open_queue ();
+  const struct eng_counters *counters;
+
+  for (int i = 0; i < 4; i++) {
+    struct fixture_job job = { 0 };
+
+    fixture_run (&job, engine, &cases[0]);
+    assert_case (&job, 0);
+    counters = eng_image_get_counters (job.image);
+    g_assert_cmpint (counters->evaluations, ==, 6);
+    if (counters->replayed == 0)
+      g_assert_cmpstr (counters->graph, ==, "launched: the first of its shape");
+    else
+      g_assert_cmpstr (counters->graph, ==, "replayed");
+    g_assert_cmpint (counters->replayed, >=, i ? 5 : 0);
+    fixture_job_clear (&job);
+  }
+  g_assert_cmpint (control->launches, >, 0);
+  run_queue (engine, 2);
+  close_queue (engine);
+}
+
+static void
+test_graphs_refused (void)
+{
+  eng_engine *engine = open_queue ();
+
+  control->refuse_capture = 1;
+  for (int i = 0; i < 3; i++) {
+    struct fixture_job job = { 0 };
+
+    fixture_run (&job, engine, &cases[0]);
+    assert_case (&job, 0);
+    if (i == 2)
+      g_assert_cmpstr (eng_image_get_counters (job.image)->graph, ==,
+                       "launched: the queue cannot do that");
+    fixture_job_clear (&job);
+  }
+  g_assert_cmpint (control->launches, ==, 0);
+  close_queue (engine);
+}
+
+/* A picture whose like was made before asks for no memory; also when it has another prompt and
+ * another number of steps. */
+static void
+test_no_allocations (void)
+{
+  eng_engine *engine = open_queue ();
+  struct eng_params params = cases[0];
+
+  run_queue (engine, 2);
+  for (int i = 0; i < 6; i++) {
+    struct fixture_job job = { 0 };
+
+    params.seed = i;
+    params.prompt = i % 2 ? "one more kite" : "a rather long sentence about kites and their tails";
+    params.steps = 3 + i % 3;
+    fixture_run (&job, engine, &params);
+    g_assert_no_error (job.error);
+    if (i >= 2) /* a caption of that length was there before */
+      g_assert_cmpuint (eng_image_get_counters (job.image)->allocations, ==, 0);
+    fixture_job_clear (&job);
+  }
+  close_queue (engine);
+}
+
+/* Any moment is good for a cancel; those that were not cancelled are what they should be. */
+static void
+test_cancels (void)
+{
+  eng_engine *engine = open_queue ();
+  g_autoptr (GRand) rand = g_rand_new_with_seed (7);
+
+  control->delay = 30;
+  for (int round = 0; round < 25; round++) {
+    struct fixture_job jobs[6] = { 0 };
+    eng_job *handles[6];
+
+    for (int i = 0; i < 6; i++)
+      handles[i] = submit (engine, &jobs[i], &cases[i]);
+    for (int i = 0; i < 3; i++) {
+      g_usleep (g_rand_int_range (rand, 0, 6000));
+      eng_job_cancel (handles[g_rand_int_range (rand, 0, 6)]);
+    }
+    for (int i = 0; i < 6; i++) {
+      wait_for (&jobs[i]);
+      if (jobs[i].error)
+        g_assert_error (jobs[i].error, ENG_ERROR, ENG_ERROR_CANCELLED);
+      else
+        assert_case (&jobs[i], i);
+      fixture_job_clear (&jobs[i]);
+      eng_job_unref (handles[i]);
+    }
+  }
+  assert_works (engine);
+  close_queue (engine);
+}
+
+/* Whichever operation is refused, in a graph or not: an error that says so, and the jobs beside and
+ * after it are not touched by it. */
+static void
+test_refused_operations (void)
+{
+  eng_engine *engine = open_queue ();
+
+  for (int at = 1; at < 3000; at = at * 3 / 2 + 1) {
+    struct fixture_job jobs[3] = { 0 };
+    int failed = 0;
+
+    for (int i = 0; i < 3; i++)
+      eng_job_unref (submit (engine, &jobs[i], &cases[i]));
+    g_atomic_int_set (&control->fail_at, at);
+    for (int i = 0; i < 3; i++) {
+      wait_for (&jobs[i]);
+      if (jobs[i].error)
+        failed++;
+      else
+        assert_case (&jobs[i], i);
+      fixture_job_clear (&jobs[i]);
+    }
+    g_atomic_int_set (&control->fail_at, 0);
+    g_assert_cmpint (failed, <=, 1);
+    assert_works (engine);
+  }
+  close_queue (engine);
+}
+
+/* The jobs that were in the making say so; those after them are made on the device opened anew. */
+static void
+test_lost (void)
+{
+  eng_engine *engine = open_queue ();
+
+  for (int at = 1; at < 2000; at = at * 2 + 3) {
+    struct fixture_job jobs[5] = { 0 };
+    const int opened = control->opened;
+
+    g_atomic_int_set (&control->lose_at, at);
+    for (int i = 0; i < 5; i++)
+      eng_job_unref (submit (engine, &jobs[i], &cases[i]));
+    for (int i = 0; i < 5; i++) {
+      wait_for (&jobs[i]);
+      if (jobs[i].error)
+        g_assert_error (jobs[i].error, ENG_ERROR, ENG_ERROR_DEVICE);
+      else
+        assert_case (&jobs[i], i);
+      fixture_job_clear (&jobs[i]);
+    }
+    g_atomic_int_set (&control->lose_at, 0);
+    assert_works (engine);
+    g_assert_cmpint (control->opened, ==, opened + 1);
+    g_assert_cmpint (eng_engine_count_tokens (engine, "a kite"), >, 0);
+  }
+  close_queue (engine);
+}
+
+/* Nothing that can be switched off changes a picture. */
+static void
+test_switches (void)
+{
+  static const struct eng_debug switches[] = {
+    { .no_graph = TRUE },        { .one_stream = TRUE },     { .no_timing = TRUE },
+    { .no_prompt_cache = TRUE }, { TRUE, TRUE, TRUE, TRUE }, { 0 },
+  };
+  eng_engine *engine = open_queue ();
+  guint n;
+
+  run_queue (engine, 1);
+  for (guint i = 0; i < G_N_ELEMENTS (switches); i++) {
+    struct fixture_job job = { 0 };
+
+    eng_engine_set_debug (engine, &switches[i]);
+    fixture_run (&job, engine, &cases[0]);
+    assert_case (&job, 0);
+    const struct eng_counters *counters = eng_image_get_counters (job.image);
+    g_assert_cmpint (counters->replayed > 0, ==, !switches[i].no_graph);
+    g_assert_cmpint (counters->prompt_cached, ==, !switches[i].no_prompt_cache);
+    g_assert_cmpint (counters->steps_per_second > 0, ==, !switches[i].no_timing);
+    eng_image_get_spans (job.image, &n);
+    g_assert_cmpuint (n, >, 0); /* those of the host */
+    fixture_job_clear (&job);
+    run_queue (engine, 1);
+  }
+  close_queue (engine);
+}
+
+/* The CPU's side of all comparisons, and the module. */
+static void
+prepare (void)
+{
+  g_autofree char *path = g_test_build_filename (G_TEST_BUILT, "queue-device.so", NULL);
+  GModule *module = g_module_open (path, G_MODULE_BIND_LOCAL);
+  eng_engine *engine = open_engine ("cpu");
+
+  if (!module || !g_module_symbol (module, "queue_control", (gpointer *) &control))
+    g_error ("%s", g_module_error ());
+  g_setenv ("SAFELIGHT_CUDA_MODULE", path, TRUE);
+  for (int i = 0; i < N_CASES; i++) {
+    struct fixture_job job = { 0 };
+
+    fixture_run (&job, engine, &cases[i]);
+    g_assert_no_error (job.error);
+    want[i] = g_bytes_ref (eng_image_get_rgba (job.image));
+    fixture_job_clear (&job);
+  }
+  eng_engine_free (engine);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+  prepare ();
+  g_test_add_func ("/overlap/queue", test_queue);
+  g_test_add_func ("/overlap/graphs", test_graphs);
+  g_test_add_func ("/overlap/graphs-refused", test_graphs_refused);
+  g_test_add_func ("/overlap/no-allocations", test_no_allocations);
+  g_test_add_func ("/overlap/cancels", test_cancels);
+  g_test_add_func ("/overlap/refused-operations", test_refused_operations);
+  g_test_add_func ("/overlap/lost", test_lost);
+  g_test_add_func ("/overlap/switches", test_switches);
+  return g_test_run ();
+}
