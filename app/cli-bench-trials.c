@@ -84,69 +84,51 @@ cli_bench_text (struct cli_bench *bench, int tokens, GError **error)
 /* A thing that a picture is made with or without. */
 struct choice {
   const char *name;
-  enum eng_flags on, off;
-  gboolean new_prompts[2]; /* with it on, with it off: every picture has a prompt of its own */
+  gboolean preview[2]; /* with it on, with it off */
+  struct eng_debug off;
+  gboolean queue; /* pictures wait together */
 };
 
-/* Milliseconds of a picture with the thing on or off; negative and error when it fails. */
+/* Milliseconds of a picture (of a queue of n: of each) with the thing on or off; negative and error
+ * when it fails. */
 static double
-make_one (struct cli_bench *bench, const struct choice *choice, gboolean on,
-          const struct eng_params *base, GError **error)
+make_some (struct cli_bench *bench, const struct choice *choice, gboolean on,
+           const struct eng_params *base, int n, GError **error)
 {
   struct eng_params params = *base;
-  g_autofree char *own = NULL;
   g_autoptr (eng_image) image = NULL;
+  double seconds;
 
-  if (choice->new_prompts[on ? 0 : 1])
-    params.prompt = own = cli_bench_dup_prompt (bench, bench->tokens);
-  params.flags = on ? choice->on : choice->off;
+  eng_engine_set_debug (bench->engine, on ? NULL : &choice->off);
+  params.flags = choice->preview[on ? 0 : 1] ? 0 : ENG_FLAG_NO_PREVIEW;
   params.seed = ++bench->made;
+  if (choice->queue) {
+    seconds = cli_bench_make_queue (bench, &params, n, error);
+    return seconds < 0 ? seconds : seconds * 1000 / n;
+  }
   image = cli_bench_make (bench->engine, &params, error);
   return image ? eng_image_get_seconds (image) * 1000 : -1;
 }
 
-/* On, off, off, on; the first two of each are not counted. */
+/* On, off, off, on; before that one of each that is not counted. */
 static gboolean
-run_choice (struct cli_bench *bench, const struct choice *choice, int width, int height,
-            GError **error)
+run_choice (struct cli_bench *bench, const struct choice *choice, const struct eng_params *params,
+            int queue, GError **error)
 {
-  g_autofree char *prompt = cli_bench_dup_prompt (bench, bench->tokens);
-  struct eng_params params = bench->params;
-  struct cli_series series = { .unit = "ms", .width = width, .height = height };
+  const int rounds = choice->queue ? 1 : bench->repeats;
+  struct cli_series series = { .unit = "ms", .width = params->width, .height = params->height };
 
-  params.prompt = prompt;
-  params.width = width;
-  params.height = height;
-  for (int i = -4; i < 2 * bench->repeats; i++) {
+  for (int i = -2; i < 4 * rounds; i++) {
     const gboolean on = (i & 3) == 0 || (i & 3) == 3;
+    const double ms = make_some (bench, choice, on, params, i < 0 ? 1 : queue, error);
     g_autofree char *name = g_strdup_printf ("%s: %s", choice->name, on ? "on" : "off");
-    const double ms = make_one (bench, choice, on, &params, error);
 
+    eng_engine_set_debug (bench->engine, NULL);
     if (ms < 0)
       return FALSE;
     series.name = name;
     if (i >= 0)
       cli_report_add (bench->report, &series, ms);
-  }
-  return TRUE;
-}
-
-/* Pictures that wait together, each with a prompt of the same tokens: the lanes' work overlaps. */
-static gboolean
-run_queue (struct cli_bench *bench, int width, int height, int n, GError **error)
-{
-  g_autofree char *name = g_strdup_printf ("queue of %d, per picture", n);
-  struct eng_params params = bench->params;
-
-  params.width = width;
-  params.height = height;
-  for (int i = 0; i < 2; i++) {
-    const double seconds = cli_bench_make_queue (bench, &params, n, error);
-
-    if (seconds < 0)
-      return FALSE;
-    cli_report_add (bench->report, &(struct cli_series){ name, "ms", width, height },
-                    seconds * 1000 / n);
   }
   return TRUE;
 }
@@ -196,16 +178,26 @@ gboolean
 cli_bench_ablations (struct cli_bench *bench, int width, int height, int queue, GError **error)
 {
   static const struct choice choices[] = {
-    { "preview of each step", 0, ENG_FLAG_NO_PREVIEW, { FALSE, FALSE } },
-    { "prompt cache", ENG_FLAG_NO_PREVIEW, ENG_FLAG_NO_PREVIEW, { FALSE, TRUE } },
+    { .name = "graph", .off = { .no_graph = TRUE } },
+    { .name = "prompt cache", .off = { .no_prompt_cache = TRUE } },
+    { .name = "event timing", .off = { .no_timing = TRUE } },
+    { .name = "preview of each step", .preview = { TRUE, FALSE } },
+    { .name = "three streams, a queue", .off = { .one_stream = TRUE }, .queue = TRUE },
   };
+  g_autofree char *prompt = cli_bench_dup_prompt (bench, bench->tokens);
+  struct eng_params params = bench->params;
 
   if (!run_forwards (bench, width, height, error) || !run_steps (bench, width, height, error))
     return FALSE;
+  params.prompt = prompt;
+  params.width = width;
+  params.height = height;
   for (guint i = 0; i < G_N_ELEMENTS (choices); i++)
-    if (!run_choice (bench, &choices[i], width, height, error))
+    if (!run_choice (bench, &choices[i], &params, queue, error))
       return FALSE;
-  return run_queue (bench, width, height, queue, error);
+  cli_report_note (bench->report, "the queue holds %d pictures, each with a prompt of its own",
+                   queue);
+  return TRUE;
 }
 
 gboolean

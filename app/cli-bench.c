@@ -18,33 +18,22 @@ struct size {
   int width, height;
 };
 
-/* Milliseconds of one span, and those of the first kernel to the last in which no span ran: the
- * GPU's idle share as far as spans tell it. */
+/* Of the time from the first step's begin to the end of decoding, the part in which no span ran on
+ * either lane, in percent. */
 static double
-idle_share (const struct eng_span *spans, guint n)
+idle_share (const eng_image *image)
 {
-  double first = G_MAXDOUBLE, last = 0, end, idle = 0;
+  double first = G_MAXDOUBLE, last = 0;
+  guint n;
+  const struct eng_span *spans = eng_image_get_spans (image, &n);
 
   for (guint i = 0; i < n; i++) {
-    first = MIN (first, spans[i].start);
-    last = MAX (last, spans[i].end);
+    if (g_str_has_prefix (spans[i].name, "step "))
+      first = MIN (first, spans[i].start);
+    if (!strcmp (spans[i].lane, "decode"))
+      last = MAX (last, spans[i].end);
   }
-  for (end = first; end < last;) {
-    double next = G_MAXDOUBLE, until = end;
-
-    for (guint i = 0; i < n; i++)
-      if (spans[i].start <= end)
-        until = MAX (until, spans[i].end);
-      else
-        next = MIN (next, spans[i].start);
-    if (until > end) {
-      end = until;
-    } else {
-      idle += MIN (next, last) - end;
-      end = MIN (next, last);
-    }
-  }
-  return last > first ? idle / (last - first) * 100 : 0;
+  return last > first ? eng_image_get_counters (image)->idle_ms / (last - first) * 100 : 0;
 }
 
 static void
@@ -63,7 +52,9 @@ record (const struct cli_bench *bench, const eng_image *image)
   RECORD ("decode", cli_lane_time (image, "decode"));
   RECORD ("picture", eng_image_get_seconds (image) * 1000);
   series.unit = "%";
-  RECORD ("idle between spans", idle_share (spans, n));
+  RECORD ("idle within a picture", idle_share (image));
+  series.unit = "";
+  RECORD ("allocations", eng_image_get_counters (image)->allocations);
 #undef RECORD
 }
 
