@@ -19,6 +19,7 @@ struct eng_feed {
   void *rows;             /* host memory that the upload of rows may still read from */
   size_t rows_bytes;
   krn_event *rows_done; /* owned */
+  gboolean rows_sent;   /* it was recorded */
   GError *error;        /* of the last pass; a run borrows it */
 };
 
@@ -198,7 +199,7 @@ eng_feed_acquire (eng_feed *feed, struct eng_run *run, krn_tensor memory, guint 
 static gboolean
 reserve_rows (eng_feed *feed, struct eng_run *run, size_t bytes)
 {
-  if (!check (run, feed->device->event_sync (feed->rows_done), "event_sync"))
+  if (feed->rows_sent && !check (run, feed->device->event_sync (feed->rows_done), "event_sync"))
     return FALSE;
   if (bytes > feed->rows_bytes) {
     feed->rows = g_realloc (feed->rows, bytes);
@@ -222,6 +223,7 @@ eng_feed_rows (eng_feed *feed, struct eng_run *run, krn_tensor dst,
       fail (feed, run);
       return;
     }
-  if (check (run, run->device->upload (run->stream, dst, feed->rows, matrix->dtype), "upload"))
-    check (run, run->device->event_record (run->stream, feed->rows_done), "event_record");
+  if (check (run, run->device->upload (run->stream, dst, feed->rows, matrix->dtype), "upload") &&
+      check (run, run->device->event_record (run->stream, feed->rows_done), "event_record"))
+    feed->rows_sent = TRUE;
 }

@@ -28,6 +28,8 @@ enum kind {
   SILU,
   CONV2D,
   GROUP_NORM,
+  GROUP_STATS,
+  GROUP_APPLY,
   PATCHIFY,
   SAMPLER_STEP,
   TO_NHWC,
@@ -38,7 +40,7 @@ enum kind {
 
 struct work {
   enum kind kind;
-  krn_tensor t[4];
+  krn_tensor t[5];
   float a, b;
   int i;
   bool flag;
@@ -142,6 +144,10 @@ run_operation (krn_stream *stream, const struct work *w)
     return cpu->conv2d (s, t[0], t[1], t[2], t[3], &w->conv);
   case GROUP_NORM:
     return cpu->group_norm (s, t[0], t[1], t[2], t[3], w->i, w->a, w->flag);
+  case GROUP_STATS:
+    return cpu->group_stats (s, t[0], t[1], w->i);
+  case GROUP_APPLY:
+    return cpu->group_apply (s, t[0], t[1], t[2], t[3], t[4], w->a, w->flag);
   case PATCHIFY:
     return cpu->patchify (s, t[0], t[1], w->i);
   case SAMPLER_STEP:
@@ -319,6 +325,20 @@ q_group_norm (krn_stream *s, krn_tensor y, krn_tensor x, krn_tensor w, krn_tenso
   return push (s,
                (struct work){
                    .kind = GROUP_NORM, .t = { y, x, w, b }, .i = groups, .a = eps, .flag = silu });
+}
+
+static krn_status
+q_group_stats (krn_stream *s, krn_tensor stats, krn_tensor x, int groups)
+{
+  return push (s, (struct work){ .kind = GROUP_STATS, .t = { stats, x }, .i = groups });
+}
+
+static krn_status
+q_group_apply (krn_stream *s, krn_tensor y, krn_tensor x, krn_tensor stats, krn_tensor w,
+               krn_tensor b, float eps, bool silu)
+{
+  return push (
+      s, (struct work){ .kind = GROUP_APPLY, .t = { y, x, stats, w, b }, .a = eps, .flag = silu });
 }
 
 static krn_status
@@ -519,13 +539,26 @@ q_graph_free (krn_graph *graph)
 
 /* ---- The device ---- */
 
+/* In front of a block of the device's memory. */
+enum { HEAD = 256 };
+
 static krn_status
 q_alloc (struct krn_device *device, void **memory, size_t bytes)
 {
   struct krn_device *cpu = ((struct queue_device *) device)->cpu;
-  const krn_status status = cpu->alloc (cpu, memory, bytes);
+  const int limit = g_atomic_int_get (&queue_control.memory), kib = (int) (bytes / 1024) + 1;
+  krn_status status = KRN_ERROR_MEMORY;
+  char *block;
 
+  *memory = NULL;
+  if (limit == 0 || g_atomic_int_get (&queue_control.used) + kib <= limit)
+    status = cpu->alloc (cpu, (void **) &block, bytes + HEAD);
   if (!status) {
+    const int used = g_atomic_int_add (&queue_control.used, kib) + kib;
+
+    *(int *) block = kib;
+    *memory = block + HEAD;
+    g_atomic_int_set (&queue_control.most, MAX (used, g_atomic_int_get (&queue_control.most)));
     krn_count_allocation (device);
     g_atomic_int_inc (&queue_control.blocks);
   }
@@ -536,10 +569,36 @@ static void
 q_free (struct krn_device *device, void *memory)
 {
   struct krn_device *cpu = ((struct queue_device *) device)->cpu;
+  char *block = memory ? (char *) memory - HEAD : NULL;
+
+  if (block) {
+    g_atomic_int_add (&queue_control.blocks, -1);
+    g_atomic_int_add (&queue_control.used, -*(int *) block);
+  }
+  cpu->free_memory (cpu, block);
+}
+
+static krn_status
+q_host_alloc (struct krn_device *device, void **memory, size_t bytes)
+{
+  struct krn_device *cpu = ((struct queue_device *) device)->cpu;
+  const krn_status status = cpu->host_alloc (cpu, memory, bytes);
+
+  if (!status) {
+    krn_count_allocation (device);
+    g_atomic_int_inc (&queue_control.blocks);
+  }
+  return status;
+}
+
+static void
+q_host_free (struct krn_device *device, void *memory)
+{
+  struct krn_device *cpu = ((struct queue_device *) device)->cpu;
 
   if (memory)
     g_atomic_int_add (&queue_control.blocks, -1);
-  cpu->free_memory (cpu, memory);
+  cpu->host_free (cpu, memory);
 }
 
 static void
@@ -548,6 +607,10 @@ q_info (struct krn_device *device, size_t *free_bytes, size_t *total_bytes)
   struct krn_device *cpu = ((struct queue_device *) device)->cpu;
 
   cpu->info (cpu, free_bytes, total_bytes);
+  if (g_atomic_int_get (&queue_control.memory) > 0) {
+    *total_bytes = (size_t) g_atomic_int_get (&queue_control.memory) * 1024;
+    *free_bytes = *total_bytes - (size_t) g_atomic_int_get (&queue_control.used) * 1024;
+  }
 }
 
 static krn_status
@@ -592,8 +655,8 @@ static const struct krn_device table = {
   .sample = q_sample,
   .alloc = q_alloc,
   .free_memory = q_free,
-  .host_alloc = q_alloc,
-  .host_free = q_free,
+  .host_alloc = q_host_alloc,
+  .host_free = q_host_free,
   .info = q_info,
   .stream_new = q_stream_new,
   .stream_free = q_stream_free,
@@ -623,6 +686,8 @@ static const struct krn_device table = {
   .silu = q_silu,
   .conv2d = q_conv2d,
   .group_norm = q_group_norm,
+  .group_stats = q_group_stats,
+  .group_apply = q_group_apply,
   .patchify = q_patchify,
   .sampler_step = q_sampler_step,
   .to_nhwc = q_to_nhwc,

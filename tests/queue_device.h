@@ -14,4 +14,6 @@ struct queue_control {
   int launches;       /* of graphs */
   int opened;         /* times */
   int blocks;         /* of memory that were given out and not freed */
+  int memory;         /* KiB that the device has; 0: as much as the CPU */
+  int used, most;     /* KiB of it now, and at once since it was cleared; not page-locked memory */
 };

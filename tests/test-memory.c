@@ -1,0 +1,222 @@
+/* Little memory, on the device of queue_device.c: the text encoder dropped, decoding in bands,
+ * refusals, and what works after them. */
+#include "engine/engine.h"
+
+#include "tests/engine_fixture.h"
+#include "tests/queue_device.h"
+
+#include <gmodule.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct eng_params small = {
+  .prompt = "a kite", .width = 64, .height = 64, .steps = 2
+};
+static const struct eng_params large = {
+  .prompt = "hills", .width = 256, .height = 256, .steps = 2
+};
+
+static struct queue_control *control;
+
+/* With that many KiB; 0: enough. */
+static eng_engine *
+open_engine (enum eng_residency text_encoder, int memory, GError **error)
+{
+  const struct eng_options options = { .device = "cuda", .text_encoder = text_encoder };
+  g_autofree char *path = g_test_build_filename (G_TEST_DIST, "data", "tiny", NULL);
+  struct fixture_load load;
+  eng_engine *engine;
+
+  memset (control, 0, sizeof *control);
+  control->memory = memory;
+  control->delay = 50;
+  engine = eng_engine_new (&options, error);
+  if (!engine)
+    return NULL;
+  fixture_load_begin (&load, engine, path);
+  fixture_load_wait (&load);
+  if (load.error)
+    g_propagate_error (error, g_error_copy (load.error));
+  fixture_load_clear (&load);
+  return engine;
+}
+
+static void
+close_engine (eng_engine *engine)
+{
+  eng_engine_free (engine);
+  g_assert_cmpint (control->blocks, ==, 0);
+  g_assert_cmpint (control->used, ==, 0);
+}
+
+static GBytes *
+make (eng_engine *engine, const struct eng_params *params, GError **error)
+{
+  struct fixture_job job = { 0 };
+  GBytes *rgba = NULL;
+
+  fixture_run (&job, engine, params);
+  if (job.image)
+    rgba = g_bytes_ref (eng_image_get_rgba (job.image));
+  if (job.error)
+    g_propagate_error (error, g_error_copy (job.error));
+  fixture_job_clear (&job);
+  return rgba;
+}
+
+/* Three prompts, the first of them twice; KiB that were in use at most. */
+static int
+make_all (enum eng_residency text_encoder, GBytes **pictures)
+{
+  static const char *const prompts[] = { "a kite", "a boat on a lake", "hills", "a kite" };
+  g_autoptr (GError) error = NULL;
+  eng_engine *engine = open_engine (text_encoder, 0, &error);
+  int most;
+
+  g_assert_no_error (error);
+  for (int i = 0; i < 4; i++) {
+    struct eng_params params = small;
+
+    params.prompt = prompts[i];
+    pictures[i] = make (engine, &params, &error);
+    g_assert_no_error (error);
+  }
+  most = control->most;
+  close_engine (engine);
+  return most;
+}
+
+static void
+test_dropped (void)
+{
+  GBytes *kept[4], *dropped[4];
+  const int most = make_all (ENG_RESIDENCY_KEEP, kept);
+  const int less = make_all (ENG_RESIDENCY_DROP, dropped);
+
+  g_test_message ("kept %d KiB, dropped %d KiB", most, less);
+  g_assert_cmpint (less, <, most);
+  for (int i = 0; i < 4; i++) {
+    g_assert_true (g_bytes_equal (kept[i], dropped[i]));
+    g_bytes_unref (kept[i]);
+    g_bytes_unref (dropped[i]);
+  }
+}
+
+/* KiB that a large picture takes at most, and the picture. */
+static int
+measure (GBytes **picture)
+{
+  g_autoptr (GError) error = NULL;
+  eng_engine *engine = open_engine (ENG_RESIDENCY_DROP, 0, &error);
+  int most;
+
+  *picture = make (engine, &large, &error);
+  g_assert_no_error (error);
+  most = control->most;
+  close_engine (engine);
+  return most;
+}
+
+static void
+assert_close (GBytes *a, GBytes *b)
+{
+  gsize n, m;
+  const uint8_t *x = g_bytes_get_data (a, &n), *y = g_bytes_get_data (b, &m);
+
+  g_assert_cmpuint (n, ==, m);
+  for (gsize i = 0; i < n; i++)
+    g_assert_cmpint (abs (x[i] - y[i]), <=, 1);
+}
+
+/* With a few KiB less than a picture takes it is decoded in bands; with far less it is refused, and
+ * a smaller one is made. */
+static void
+test_short (void)
+{
+  GBytes *want;
+  const int most = measure (&want);
+  g_autoptr (GError) error = NULL;
+  eng_engine *engine = open_engine (ENG_RESIDENCY_AUTO, most - 64, &error);
+  GBytes *got;
+
+  g_assert_no_error (error);
+  got = make (engine, &large, &error);
+  g_assert_no_error (error);
+  assert_close (want, got);
+  g_assert_cmpint (control->most, <=, most - 64);
+  g_test_message ("%d KiB, in bands %d KiB", most, control->most);
+  g_bytes_unref (got);
+  close_engine (engine);
+
+  engine = open_engine (ENG_RESIDENCY_AUTO, most / 2, &error);
+  g_assert_no_error (error);
+  g_assert_null (make (engine, &large, &error));
+  g_assert_error (error, ENG_ERROR, ENG_ERROR_MEMORY);
+  g_test_message ("%s", error->message);
+  g_assert_nonnull (strstr (error->message, "a picture of 256x256 needs"));
+  g_assert_nonnull (strstr (error->message, "free"));
+  g_clear_error (&error);
+  got = make (engine, &small, &error);
+  g_assert_no_error (error);
+  g_bytes_unref (got);
+  g_bytes_unref (want);
+  close_engine (engine);
+}
+
+static void
+test_load_refused (void)
+{
+  g_autoptr (GError) error = NULL;
+  eng_engine *engine = open_engine (ENG_RESIDENCY_KEEP, 16, &error);
+
+  g_assert_error (error, ENG_ERROR, ENG_ERROR_MEMORY);
+  g_test_message ("%s", error->message);
+  g_assert_nonnull (strstr (error->message, "needs"));
+  g_assert_nonnull (strstr (error->message, "free on"));
+  g_clear_error (&error);
+  g_assert_null (make (engine, &small, &error));
+  g_assert_error (error, ENG_ERROR, ENG_ERROR_MODEL);
+  close_engine (engine);
+}
+
+/* Cancelled while the encoder's layers come, again and again. */
+static void
+test_cancelled (void)
+{
+  g_autoptr (GError) error = NULL;
+  eng_engine *engine = open_engine (ENG_RESIDENCY_DROP, 0, &error);
+
+  g_assert_no_error (error);
+  for (int i = 0; i < 40; i++) {
+    g_autofree char *prompt = g_strdup_printf ("number %d", i);
+    struct eng_params params = small;
+    g_autoptr (eng_job) job = NULL;
+
+    params.prompt = prompt;
+    job = eng_engine_submit (engine, &params, NULL, &error);
+    g_assert_no_error (error);
+    g_usleep (i * 100);
+    eng_job_cancel (job);
+  }
+  GBytes *got = make (engine, &small, &error);
+  g_assert_no_error (error);
+  g_bytes_unref (got);
+  close_engine (engine);
+}
+
+int
+main (int argc, char **argv)
+{
+  g_test_init (&argc, &argv, NULL);
+
+  g_autofree char *path = g_test_build_filename (G_TEST_BUILT, "queue-device.so", NULL);
+  GModule *module = g_module_open (path, G_MODULE_BIND_LOCAL);
+  if (!module || !g_module_symbol (module, "queue_control", (gpointer *) &control))
+    g_error ("%s", g_module_error ());
+  g_setenv ("SAFELIGHT_CUDA_MODULE", path, TRUE);
+  g_test_add_func ("/memory/dropped", test_dropped);
+  g_test_add_func ("/memory/short", test_short);
+  g_test_add_func ("/memory/load-refused", test_load_refused);
+  g_test_add_func ("/memory/cancelled", test_cancelled);
+  return g_test_run ();
+}
