@@ -27,6 +27,8 @@ struct eng_image {
   int refs;
   GBytes *rgba;
   struct eng_params params;
+  GArray *spans; /* of struct eng_span */
+  double seconds;
 };
 
 struct eng_job {
@@ -213,20 +215,46 @@ load (eng_engine *self, eng_job *job)
     eng_model_info_unref (info);
 }
 
+static double
+get_ms (gint64 begin)
+{
+  return (double) (g_get_monotonic_time () - begin) / 1e3;
+}
+
+/* From the last one's end to now. */
+static void
+add_span (GArray *spans, gint64 begin, const char *lane, const char *name)
+{
+  const double start = spans->len ? g_array_index (spans, struct eng_span, spans->len - 1).end : 0;
+  const struct eng_span span = { lane, g_intern_string (name), start, get_ms (begin) };
+
+  g_array_append_val (spans, span);
+}
+
 static void
 run (eng_engine *self, eng_job *job)
 {
   const struct eng_params *params = &job->params;
   const int width = params->width, height = params->height, n = params->steps;
   g_autofree uint8_t *small = g_malloc ((size_t) width / 8 * (height / 8) * 4);
+  g_autoptr (GArray) spans = g_array_new (FALSE, FALSE, sizeof (struct eng_span));
+  const gint64 begin = g_get_monotonic_time ();
   g_autoptr (GError) error = NULL;
   eng_image *image = NULL;
 
+  add_span (spans, begin, "text", "encode");
   for (int i = 0; i <= n && !error; i++) {
+    g_autofree char *name = g_strdup_printf ("step %d", i + 1);
     struct eng_frame frame = { width / 8, height / 8, small };
     const double step = strstr (params->prompt, "slow") ? 0.15 : 0.01;
-    const struct eng_progress progress = { ENG_STAGE_DENOISE, i, n, i * step, (n - i) * step,
-                                           i ? &frame : NULL };
+    const struct eng_progress progress = { .stage = ENG_STAGE_DENOISE,
+                                           .step = i,
+                                           .n_steps = n,
+                                           .elapsed = get_ms (begin) / 1e3,
+                                           .left = (n - i) * step,
+                                           .frame = i ? &frame : NULL,
+                                           .spans = (const struct eng_span *) spans->data,
+                                           .n_spans = spans->len };
 
     paint (small, width / 8, height / 8, params->seed, (double) i / n);
     if (i && fake_view_take (&frame))
@@ -234,6 +262,8 @@ run (eng_engine *self, eng_job *job)
     if (job->observer.progress)
       job->observer.progress (job, &progress, job->observer.data);
     g_usleep ((gulong) (step * 1e6));
+    if (i < n)
+      add_span (spans, begin, "denoise", name);
     if (strstr (params->prompt, "fail") && i >= n / 2 &&
         (params->seed % 2 || !strstr (params->prompt, "odd")))
       g_set_error (&error, ENG_ERROR, ENG_ERROR_MEMORY,
@@ -253,6 +283,9 @@ run (eng_engine *self, eng_job *job)
     image->params.negative = g_strdup (params->negative);
     image->params.shift = params->shift > 0 ? params->shift : defaults.shift;
     image->rgba = g_bytes_new_take (rgba, (size_t) width * height * 4);
+    add_span (spans, begin, "decode", "decode");
+    image->spans = g_steal_pointer (&spans);
+    image->seconds = get_ms (begin) / 1e3;
   }
   if (job->observer.done)
     job->observer.done (job, image, error, job->observer.data);
@@ -329,10 +362,25 @@ eng_engine_get_device_name (const eng_engine *self)
   return "CPU, 2 threads";
 }
 
+/* SAFELIGHT_FAKE_GPU: it says that it has one, which does not tell its power. */
 const char *
 eng_engine_get_device_reason (const eng_engine *self)
 {
-  return "no NVIDIA driver";
+  return g_getenv ("SAFELIGHT_FAKE_GPU") ? "" : "no NVIDIA driver";
+}
+
+gboolean
+eng_engine_sample_gpu (eng_engine *self, struct eng_gpu_sample *sample)
+{
+  *sample = (struct eng_gpu_sample){ .utilisation = 37,
+                                     .temperature = 51,
+                                     .power = -1,
+                                     .sm_clock = 1980,
+                                     .memory_clock = -1,
+                                     .memory_used = 3 * (gint64) (1 << 30),
+                                     .memory_free = 5 * (gint64) (1 << 30),
+                                     .memory_total = 8 * (gint64) (1 << 30) };
+  return g_getenv ("SAFELIGHT_FAKE_GPU") != NULL;
 }
 
 void
@@ -426,6 +474,7 @@ eng_image_unref (eng_image *image)
   if (!g_atomic_int_dec_and_test (&image->refs))
     return;
   g_bytes_unref (image->rgba);
+  g_array_unref (image->spans);
   g_free ((char *) image->params.prompt);
   g_free ((char *) image->params.negative);
   g_free (image);
@@ -470,7 +519,31 @@ eng_image_get_warning (const eng_image *image)
 double
 eng_image_get_seconds (const eng_image *image)
 {
-  return 1.25;
+  return image->seconds;
+}
+
+const struct eng_span *
+eng_image_get_spans (const eng_image *image, guint *n)
+{
+  *n = image->spans->len;
+  return (const struct eng_span *) image->spans->data;
+}
+
+const struct eng_counters *
+eng_image_get_counters (const eng_image *image)
+{
+  static const struct eng_counters counters = { .evaluations = 8,
+                                                .graph = "",
+                                                .preview_bytes = 4096 };
+
+  return &counters;
+}
+
+gboolean
+eng_image_save_timeline (const eng_image *image, const char *path, enum eng_timeline_format format,
+                         GError **error)
+{
+  return g_file_set_contents (path, "{}", -1, error);
 }
 
 gboolean

@@ -53,6 +53,12 @@ sl_result_get_seconds (SlResult *self)
   return self->parts.seconds;
 }
 
+guint
+sl_result_get_serial (SlResult *self)
+{
+  return self->parts.serial;
+}
+
 static gsize
 get_bytes (SlResult *self)
 {

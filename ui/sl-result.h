@@ -21,6 +21,7 @@ struct sl_result_parts {  /* all taken over by the result */
   GdkTexture *thumbnail; /* at most 192 pixels high */
   char *warning;         /* or NULL */
   double seconds;
+  guint serial; /* of this session's pictures, from 1 */
 };
 
 /* Every picture keeps its pixels, for the canvas, for saving and for dragging.  So a session keeps
@@ -35,6 +36,7 @@ GdkTexture *sl_result_get_texture (SlResult *self);
 GdkTexture *sl_result_get_thumbnail (SlResult *self);
 const char *sl_result_get_warning (SlResult *self);
 double sl_result_get_seconds (SlResult *self);
+guint sl_result_get_serial (SlResult *self);
 /* Appends it to a list of SlResult, oldest first, and drops the oldest beyond the limits; the new
  * one always stays. */
 void sl_result_append (SlResult *self, GListStore *list);

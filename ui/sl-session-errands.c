@@ -33,6 +33,7 @@ sl_session_count_tokens_finish (SlSession *self, GAsyncResult *result, GError **
 struct errand {
   SlResult *picture;
   char *path;
+  double length; /* ms that writing took */
 };
 
 static struct errand *
@@ -66,11 +67,15 @@ errand_check (const struct errand *errand, GError **error)
 static void
 save_thread (GTask *task, gpointer source, gpointer data, GCancellable *cancellable)
 {
-  const struct errand *errand = data;
+  struct errand *errand = data;
   GError *error = NULL;
+  const gint64 begin = g_get_monotonic_time ();
+  const gboolean saved =
+      errand_check (errand, &error) &&
+      eng_image_save_png (sl_result_get_image (errand->picture), errand->path, 0, &error);
 
-  if (errand_check (errand, &error) &&
-      eng_image_save_png (sl_result_get_image (errand->picture), errand->path, 0, &error))
+  errand->length = (double) (g_get_monotonic_time () - begin) / 1e3;
+  if (saved)
     g_task_return_boolean (task, TRUE);
   else
     g_task_return_error (task, error);
@@ -89,7 +94,13 @@ sl_session_save_async (SlSession *self, SlResult *picture, GFile *file,
 gboolean
 sl_session_save_finish (SlSession *self, GAsyncResult *result, GError **error)
 {
-  return g_task_propagate_boolean (G_TASK (result), error);
+  const struct errand *errand = g_task_get_task_data (G_TASK (result));
+  const gboolean saved = g_task_propagate_boolean (G_TASK (result), error);
+  SlTiming *timing = saved ? sl_session_find_timing (self, errand->picture) : NULL;
+
+  if (timing)
+    sl_timing_set_png (timing, errand->length);
+  return saved;
 }
 
 static void

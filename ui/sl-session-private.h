@@ -12,7 +12,8 @@ struct _SlSession {
   eng_engine *engine;        /* made and freed on workers */
   sl_feed *feed;
   GListStore *results;
-  GQueue jobs; /* of struct sl_job, the running one first */
+  GListStore *timings; /* of SlTiming, the running one last */
+  GQueue jobs;         /* of struct sl_job, the running one first */
 
   SlState state;
   eng_model_info *model;
@@ -43,8 +44,11 @@ struct sl_ticket {
   sl_feed *feed; /* outlives the engine */
   guint serial;
 
+  guint n_spans; /* told so far */
+
   eng_image *image; /* filled by done */
   SlResult *result;
+  SlTiming *timing;
   eng_model_info *info;
   GError *error;
 };
@@ -106,3 +110,9 @@ void sl_session_take_preview (guint serial, GdkTexture *texture, gpointer owner)
 void sl_session_job_done (gpointer owner, gpointer data);
 void sl_session_cancel_jobs (SlSession *self);
 void sl_session_job_free (struct sl_job *job);
+
+/* sl-session-timing.c.  tell: the engine's thread; dup: the feed's worker, of a picture that is
+ * done; take: the main thread, with what dup gave, or without a picture. */
+void sl_ticket_tell_timing (struct sl_ticket *ticket, const struct eng_progress *progress);
+SlTiming *sl_ticket_dup_timing (const struct sl_ticket *ticket, const SlRecipe *recipe);
+void sl_session_take_timing (SlSession *self, struct sl_ticket *ticket);

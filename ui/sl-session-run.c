@@ -80,6 +80,7 @@ sl_session_job_done (gpointer owner, gpointer data)
     return;
   sl_session_job_free (link->data);
   g_queue_delete_link (&self->jobs, link);
+  sl_session_take_timing (self, ticket);
   if (ticket->result) {
     sl_result_append (ticket->result, self->results);
     sl_session_emit_result (self, ticket->result);

@@ -12,6 +12,7 @@ sl_ticket_free (struct sl_ticket *ticket)
   g_clear_pointer (&ticket->image, eng_image_unref);
   g_clear_pointer (&ticket->info, eng_model_info_unref);
   g_clear_object (&ticket->result);
+  g_clear_object (&ticket->timing);
   g_clear_error (&ticket->error);
   g_free (ticket);
 }
@@ -48,7 +49,7 @@ sl_ticket_load_done (eng_model_info *info, const GError *error, void *data)
 void
 sl_ticket_job_progress (eng_job *job, const struct eng_progress *progress, void *data)
 {
-  const struct sl_ticket *ticket = data;
+  struct sl_ticket *ticket = data;
   const struct sl_feed_progress now = {
     .serial = ticket->serial,
     .step = progress->step,
@@ -58,6 +59,7 @@ sl_ticket_job_progress (eng_job *job, const struct eng_progress *progress, void 
     .left = progress->left,
   };
 
+  sl_ticket_tell_timing (ticket, progress);
   sl_feed_post_progress (ticket->feed, &now);
   if (progress->frame && !progress->frame->rgba)
     sl_feed_post_live (ticket->feed, ticket->serial);
@@ -94,8 +96,10 @@ job_done_work (sl_feed *feed, gpointer data)
       .thumbnail = make_thumbnail (g_bytes_get_data (rgba, NULL), width, height),
       .warning = g_strdup (eng_image_get_warning (image)),
       .seconds = eng_image_get_seconds (image),
+      .serial = ticket->serial,
     };
 
+    ticket->timing = sl_ticket_dup_timing (ticket, parts.recipe);
     ticket->result = sl_result_new (&parts);
   }
   sl_feed_post_event (feed, sl_session_job_done, ticket, (GDestroyNotify) sl_ticket_free);

@@ -281,6 +281,7 @@ sl_session_finalize (GObject *object)
   g_queue_clear_full (&self->jobs, (GDestroyNotify) sl_session_job_free);
   free_in_background (self);
   g_clear_object (&self->results);
+  g_clear_object (&self->timings);
   g_clear_object (&self->preview);
   g_clear_pointer (&self->model, eng_model_info_unref);
   g_clear_object (&self->application);
@@ -432,6 +433,7 @@ sl_session_init (SlSession *self)
     g_application_hold (self->application);
   self->left = -1;
   self->results = g_list_store_new (SL_TYPE_RESULT);
+  self->timings = g_list_store_new (SL_TYPE_TIMING);
   self->feed = sl_feed_new (&client, self);
   g_queue_init (&self->jobs);
 }

@@ -7,6 +7,7 @@
 
 #include "ui/sl-gl-view.h"
 #include "ui/sl-result.h"
+#include "ui/sl-timing-text.h"
 
 G_BEGIN_DECLS
 
@@ -87,6 +88,25 @@ int sl_session_count_tokens_finish (SlSession *self, GAsyncResult *result, GErro
 void sl_session_save_async (SlSession *self, SlResult *picture, GFile *file,
                             GAsyncReadyCallback callback, gpointer data);
 gboolean sl_session_save_finish (SlSession *self, GAsyncResult *result, GError **error);
+
+/* Where the time of the last pictures went, oldest first; the last one may be running.  A picture
+ * that was not finished is not among them. */
+#define SL_TIMINGS_MAX 20
+GListModel *sl_session_get_timings (SlSession *self); /* of SlTiming; borrowed */
+/* The same picture's; NULL when it is not kept any more.  Borrowed. */
+SlTiming *sl_session_find_timing (SlSession *self, SlResult *result);
+SlResult *sl_session_find_result (SlSession *self, SlTiming *timing);
+
+typedef enum { SL_TIMING_FORMAT_TRACE, SL_TIMING_FORMAT_CSV } SlTimingFormat;
+void sl_session_export_timing_async (SlSession *self, SlTiming *timing, GFile *file,
+                                     SlTimingFormat format, GAsyncReadyCallback callback,
+                                     gpointer data);
+gboolean sl_session_export_timing_finish (SlSession *self, GAsyncResult *result, GError **error);
+
+/* Asks the driver, on a worker.  NULL: there is no GPU in use, or the driver tells nothing.  The
+ * caller frees it with g_free. */
+void sl_session_sample_gpu_async (SlSession *self, GAsyncReadyCallback callback, gpointer data);
+struct sl_gpu *sl_session_sample_gpu_finish (SlSession *self, GAsyncResult *result);
 
 /* The same PNG in memory. */
 void sl_session_encode_async (SlResult *picture, GAsyncReadyCallback callback, gpointer data);

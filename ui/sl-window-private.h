@@ -4,6 +4,7 @@
 #include "ui/sl-sidebar.h"
 #include "ui/sl-stage.h"
 #include "ui/sl-strip.h"
+#include "ui/sl-timing-panel.h"
 #include "ui/sl-window.h"
 
 struct _SlWindow {
@@ -16,12 +17,15 @@ struct _SlWindow {
   AdwWindowTitle *title;
   GtkButton *generate;
   GtkButton *copy;
+  GtkToggleButton *timing_button;
   GtkInfoBar *error_bar;
   GtkLabel *error_label;
   AdwToastOverlay *toasts;
   SlStage *stage;
   GtkRevealer *strip_revealer;
   SlStrip *strip;
+  GtkPaned *paned;
+  SlTimingPanel *timing;
 
   SlSession *session;
   GSettings *settings;           /* delayed; shared by every part */
@@ -33,6 +37,8 @@ struct _SlWindow {
   gboolean told;                 /* that the oldest pictures go */
   guint inhibit;                 /* cookie; 0: none */
   gboolean sidebar_before;       /* full screen */
+  guint timing_later;            /* source id */
+  gboolean timing_unplaced;      /* the panel has no height yet */
 };
 
 /* sl-window-files.c */
@@ -43,6 +49,11 @@ void sl_window_load_model (SlWindow *self, const char *path);
 /* sl-window.c */
 /* A picture's settings become the next picture's. */
 void sl_window_take_settings (SlWindow *self, const SlRecipe *recipe);
+
+/* sl-window-timing.c */
+void sl_window_bind_timing (SlWindow *self);
+void sl_window_update_timing (SlWindow *self);   /* what there is room for */
+void sl_window_remember_timing (SlWindow *self); /* its height */
 
 /* sl-window-dialogs.c */
 void sl_window_offer_settings (SlWindow *self, const SlRecipe *recipe);

@@ -9,7 +9,7 @@
 #define APPLY_AFTER_MS 1000
 #define NOTIFICATION "done"
 
-enum { PROP_0, PROP_SHOW_SIDEBAR, PROP_MODEL, N_PROPS };
+enum { PROP_0, PROP_SHOW_SIDEBAR, PROP_SHOW_TIMING, PROP_MODEL, N_PROPS };
 
 static GParamSpec *props[N_PROPS];
 
@@ -56,6 +56,7 @@ update_title (SlWindow *self)
   gtk_widget_set_visible (GTK_WIDGET (self->generate), alone);
   sl_stage_set_narrow (self->stage, narrow);
   gtk_widget_set_visible (GTK_WIDGET (self->copy), !narrow); /* it is in the menu, too */
+  sl_window_update_timing (self);
   adw_header_bar_set_show_start_title_buttons (self->header, alone);
   /* A header bar is twice as wide as its wider side. */
   adw_header_bar_set_decoration_layout (self->header, narrow ? ":close" : NULL);
@@ -439,6 +440,7 @@ sl_window_close_request (GtkWindow *window)
     g_settings_set_int (self->settings, "window-height", height);
     g_settings_set_boolean (self->settings, "maximized", gtk_window_is_maximized (window));
   }
+  sl_window_remember_timing (self);
   g_settings_apply (self->settings);
   sl_session_cancel (self->session);
   return GTK_WINDOW_CLASS (sl_window_parent_class)->close_request (window);
@@ -474,6 +476,7 @@ sl_window_new (GtkApplication *application, SlSession *session, GSettings *setti
   sl_sidebar_bind (self->sidebar, session, settings);
   sl_stage_bind (self->stage, session);
   g_object_set (self->strip, "session", session, NULL);
+  sl_window_bind_timing (self);
   connect_session (self);
   g_signal_connect_object (sl_session_get_results (session), "items-changed",
                            G_CALLBACK (results_cb), self, G_CONNECT_SWAPPED);
@@ -501,6 +504,9 @@ sl_window_set_property (GObject *object, guint id, const GValue *value, GParamSp
 {
   if (id == PROP_SHOW_SIDEBAR)
     adw_flap_set_reveal_flap (SL_WINDOW (object)->flap, g_value_get_boolean (value));
+  else if (id == PROP_SHOW_TIMING)
+    g_settings_set_boolean (SL_WINDOW (object)->settings, "show-timing",
+                            g_value_get_boolean (value));
   else if (id == PROP_MODEL)
     sl_window_load_model (SL_WINDOW (object), g_value_get_string (value));
   else
@@ -512,9 +518,12 @@ sl_window_get_property (GObject *object, guint id, GValue *value, GParamSpec *ps
 {
   SlWindow *self = SL_WINDOW (object);
 
-  /* Both are asked for while the actions are set up, too. */
+  /* All are asked for while the actions are set up, too. */
   if (id == PROP_SHOW_SIDEBAR)
     g_value_set_boolean (value, !self->flap || adw_flap_get_reveal_flap (self->flap));
+  else if (id == PROP_SHOW_TIMING)
+    g_value_set_boolean (value,
+                         self->settings && g_settings_get_boolean (self->settings, "show-timing"));
   else if (id == PROP_MODEL)
     g_value_set_string (value, self->session ? sl_session_get_model_path (self->session) : "");
   else
@@ -531,6 +540,7 @@ sl_window_dispose (GObject *object)
     gtk_application_uninhibit (application, self->inhibit);
   self->inhibit = 0;
   g_clear_handle_id (&self->apply_later, g_source_remove);
+  g_clear_handle_id (&self->timing_later, g_source_remove);
   g_clear_object (&self->chooser);
   g_clear_object (&self->session);
   g_clear_object (&self->settings);
@@ -581,6 +591,9 @@ sl_window_class_init (SlWindowClass *klass)
   props[PROP_SHOW_SIDEBAR] =
       g_param_spec_boolean ("show-sidebar", NULL, NULL, TRUE,
                             G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
+  props[PROP_SHOW_TIMING] =
+      g_param_spec_boolean ("show-timing", NULL, NULL, FALSE,
+                            G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
   props[PROP_MODEL] =
       g_param_spec_string ("model", NULL, NULL, "",
                            G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
@@ -589,6 +602,7 @@ sl_window_class_init (SlWindowClass *klass)
   g_type_ensure (SL_TYPE_SIDEBAR);
   g_type_ensure (SL_TYPE_STAGE);
   g_type_ensure (SL_TYPE_STRIP);
+  g_type_ensure (SL_TYPE_TIMING_PANEL);
   gtk_widget_class_set_template_from_resource (widget_class,
                                                "/io/github/safelight/Safelight/sl-window.ui");
   gtk_widget_class_bind_template_child (widget_class, SlWindow, flap);
@@ -597,12 +611,15 @@ sl_window_class_init (SlWindowClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlWindow, title);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, generate);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, copy);
+  gtk_widget_class_bind_template_child (widget_class, SlWindow, timing_button);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, error_bar);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, error_label);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, toasts);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, stage);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, strip_revealer);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, strip);
+  gtk_widget_class_bind_template_child (widget_class, SlWindow, paned);
+  gtk_widget_class_bind_template_child (widget_class, SlWindow, timing);
   gtk_widget_class_bind_template_callback (widget_class, update_title);
   gtk_widget_class_bind_template_callback (widget_class, sidebar_cb);
   gtk_widget_class_bind_template_callback (widget_class, selected_cb);
@@ -612,6 +629,7 @@ sl_window_class_init (SlWindowClass *klass)
 
   install_actions (widget_class);
   gtk_widget_class_install_property_action (widget_class, "win.sidebar", "show-sidebar");
+  gtk_widget_class_install_property_action (widget_class, "win.timing", "show-timing");
   /* Its state is the loaded model: the menu puts a mark there. */
   gtk_widget_class_install_property_action (widget_class, "win.model", "model");
   sl_window_install_file_actions (widget_class);
