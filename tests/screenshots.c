@@ -181,6 +181,33 @@ capture_pictures (SlWindow *window)
     capture (window, "pictures");
 }
 
+/* The timing panel: its three tables, a span pointed at from the keyboard, and while it runs. */
+static void
+capture_timing (SlWindow *window)
+{
+  static const char *const pages[] = { "numbers", "spans", "gpu" };
+  int step = 0;
+
+  activate (window, "win.timing");
+  for (guint i = 0; i < G_N_ELEMENTS (pages); i++) {
+    g_autofree char *state = g_strdup_printf ("timing-%s", pages[i]);
+
+    gtk_stack_set_visible_child_name (find_id (find_id (window, "timing"), "pages"), pages[i]);
+    if (i == 1)
+      g_object_set (find_id (window, "chart"), "span", 4, NULL);
+    capture (window, state);
+  }
+  gtk_stack_set_visible_child_name (find_id (find_id (window, "timing"), "pages"), pages[0]);
+  set_int (window, "steps_spin", 60);
+  activate (window, "win.generate");
+  g_assert_true (wait_until (
+      (g_object_get (sl_window_get_session (window), "step", &step, NULL), step >= 9), 60));
+  capture (window, "timing-running");
+  g_assert_true (wait_until (!is_busy (window), 30));
+  set_int (window, "steps_spin", 8);
+  activate (window, "win.timing");
+}
+
 static void
 capture_views (SlWindow *window)
 {
@@ -298,6 +325,8 @@ make_pictures (void)
     capture_pictures (window);
   if (wanted ("running"))
     capture_running (window);
+  if (wanted ("timing"))
+    capture_timing (window);
   capture_views (window);
   capture_failures (window);
   gtk_window_close (GTK_WINDOW (window));

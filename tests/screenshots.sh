@@ -32,7 +32,7 @@ if [ "${3:-}" = --one ]; then
   exit
 fi
 
-real=welcome,pictures,running,zoomed,guided,advanced,menu,model-menu,shortcuts,about,hidden
+real=welcome,pictures,running,timing,zoomed,guided,advanced,menu,model-menu,shortcuts,about,hidden
 fake=no-engine,loading,no-model,error
 for language in en zh_CN; do
   for scheme in light dark; do
