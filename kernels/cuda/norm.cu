@@ -5,11 +5,18 @@
  * multiplied by is worked out once.  Sums in f32. */
 #include "kernels/cuda/common.cuh"
 
+/* Threads of a block and blocks of a multiprocessor, as was fastest on an H200 for rows of 3840. */
 enum {
-  FEW = 256,   /* threads of a block, for rows of up to two chunks a thread */
-  MANY = 512,  /* for longer ones, of four */
-  RESIDENT = 3 /* blocks of a multiprocessor, by their registers */
+  NORM_THREADS = 256,
+  NORM_RESIDENT = 4,
+  RESIDUAL_THREADS = 512,
+  RESIDUAL_RESIDENT = 2,
+  MOST_THREADS = 512 /* of long rows, whose threads take four chunks */
 };
+
+/* Of these, as the compiler is told: chunks in the registers leave room for fewer. */
+template <int N, int THREADS, int RESIDENT>
+constexpr int resident = N == 1 || (N == 2 && THREADS < MOST_THREADS) ? RESIDENT : 1;
 
 /* What a thread has of a row: chunks of eight columns. */
 template <int N> struct raw_row {
@@ -26,36 +33,37 @@ column (int chunk)
   return 8 * (threadIdx.x + (size_t) chunk * blockDim.x);
 }
 
-/* Zeros beyond the row. */
-template <int N>
+/* Zeros beyond the row.  WHOLE, here and below: rows of whole chunks that start on 16 bytes. */
+template <bool WHOLE, int N>
 static __device__ void
-load_row (raw_row<N> *to, const bf16 *row, size_t n, bool aligned)
+load_row (raw_row<N> *to, const bf16 *row, size_t n)
 {
 #pragma unroll
   for (int i = 0; i < N; i++) {
     const size_t col = column (i);
 
-    to->at[i] = col < n ? load_raw8 (row + col, n - col, aligned) : make_uint4 (0u, 0u, 0u, 0u);
+    to->at[i] =
+        col < n ? load_raw8 (row + col, WHOLE ? 8 : n - col, WHOLE) : make_uint4 (0u, 0u, 0u, 0u);
   }
 }
 
-template <int N>
+template <bool WHOLE, int N>
 static __device__ void
-store_row (bf16 *row, const raw_row<N> &from, size_t n, bool aligned)
+store_row (bf16 *row, const raw_row<N> &from, size_t n)
 {
 #pragma unroll
   for (int i = 0; i < N; i++) {
     const size_t col = column (i);
 
     if (col < n)
-      store_raw8 (row + col, from.at[i], n - col, aligned);
+      store_raw8 (row + col, from.at[i], WHOLE ? 8 : n - col, WHOLE);
   }
 }
 
 /* 1 where weight is NULL. */
-template <int N>
+template <bool WHOLE, int N>
 static __device__ void
-load_weight (float_row<N> *to, const bf16 *weight, size_t n, bool aligned)
+load_weight (float_row<N> *to, const bf16 *weight, size_t n)
 {
 #pragma unroll
   for (int i = 0; i < N; i++) {
@@ -63,21 +71,21 @@ load_weight (float_row<N> *to, const bf16 *weight, size_t n, bool aligned)
 
     to->at[i] = { { 1.f, 1.f, 1.f, 1.f, 1.f, 1.f, 1.f, 1.f } };
     if (weight && col < n)
-      to->at[i] = load8 (weight + col, n - col, aligned);
+      to->at[i] = load8 (weight + col, WHOLE ? 8 : n - col, WHOLE);
   }
 }
 
 /* Times 1 + scale; scale may be NULL. */
-template <int N>
+template <bool WHOLE, int N>
 static __device__ void
-multiply_scale (float_row<N> *to, const float *scale, size_t n, bool aligned)
+multiply_scale (float_row<N> *to, const float *scale, size_t n)
 {
   if (!scale)
     return;
 #pragma unroll
   for (int i = 0; i < N; i++) {
     const size_t col = column (i);
-    const eight s = col < n ? load8 (scale + col, n - col, aligned) : eight{};
+    const eight s = col < n ? load8 (scale + col, WHOLE ? 8 : n - col, WHOLE) : eight{};
 
 #pragma unroll
     for (int k = 0; k < 8; k++)
@@ -86,16 +94,16 @@ multiply_scale (float_row<N> *to, const float *scale, size_t n, bool aligned)
 }
 
 /* Times tanh (gate); gate may be NULL. */
-template <int N>
+template <bool WHOLE, int N>
 static __device__ void
-multiply_gate (float_row<N> *to, const float *gate, size_t n, bool aligned)
+multiply_gate (float_row<N> *to, const float *gate, size_t n)
 {
   if (!gate)
     return;
 #pragma unroll
   for (int i = 0; i < N; i++) {
     const size_t col = column (i);
-    const eight g = col < n ? load8 (gate + col, n - col, aligned) : eight{};
+    const eight g = col < n ? load8 (gate + col, WHOLE ? 8 : n - col, WHOLE) : eight{};
 
 #pragma unroll
     for (int k = 0; k < 8; k++)
@@ -147,27 +155,28 @@ struct norm {
   const float *scale;
   size_t rows, n, y_stride, x_stride;
   float eps;
-  bool aligned;
+  bool whole;
 };
 
-template <int N>
+template <int N, bool WHOLE>
 static __global__ void
-__launch_bounds__ (N > 2 ? MANY : FEW, N > 2 ? 1 : RESIDENT) rms_norm_rows (struct norm r)
+__launch_bounds__ (N > 2 ? MOST_THREADS : NORM_THREADS, (resident<N, NORM_THREADS, NORM_RESIDENT>) )
+    rms_norm_rows (struct norm r)
 {
   float_row<N> by;
   raw_row<N> x;
 
-  load_row (&x, r.x + blockIdx.x * r.x_stride, r.n, r.aligned);
-  load_weight (&by, r.w, r.n, r.aligned);
-  multiply_scale (&by, r.scale, r.n, r.aligned);
+  load_row<WHOLE> (&x, r.x + blockIdx.x * r.x_stride, r.n);
+  load_weight<WHOLE> (&by, r.w, r.n);
+  multiply_scale<WHOLE> (&by, r.scale, r.n);
   for (size_t row = blockIdx.x; row < r.rows; row += gridDim.x) {
     raw_row<N> next = x;
     float factor;
 
     if (row + gridDim.x < r.rows)
-      load_row (&next, r.x + (row + gridDim.x) * r.x_stride, r.n, r.aligned);
+      load_row<WHOLE> (&next, r.x + (row + gridDim.x) * r.x_stride, r.n);
     factor = rsqrtf (block_sum (sum_of_squares (x)) / (float) r.n + r.eps);
-    store_row (r.y + row * r.y_stride, scaled (x, factor, by), r.n, r.aligned);
+    store_row<WHOLE> (r.y + row * r.y_stride, scaled (x, factor, by), r.n);
     x = next;
   }
 }
@@ -190,19 +199,20 @@ spread (const raw_row<N> &x, float mean, size_t n)
   return sum;
 }
 
-template <int N>
+template <int N, bool WHOLE>
 static __global__ void
-__launch_bounds__ (N > 2 ? MANY : FEW, N > 2 ? 1 : RESIDENT) layer_norm_rows (struct norm r)
+__launch_bounds__ (N > 2 ? MOST_THREADS : NORM_THREADS, (resident<N, NORM_THREADS, NORM_RESIDENT>) )
+    layer_norm_rows (struct norm r)
 {
   float_row<N> by;
 
-  load_weight (&by, (const bf16 *) NULL, r.n, r.aligned);
-  multiply_scale (&by, r.scale, r.n, r.aligned);
+  load_weight<WHOLE> (&by, (const bf16 *) NULL, r.n);
+  multiply_scale<WHOLE> (&by, r.scale, r.n);
   for (size_t row = blockIdx.x; row < r.rows; row += gridDim.x) {
     float sum = 0.f, mean, factor;
     raw_row<N> x;
 
-    load_row (&x, r.x + row * r.x_stride, r.n, r.aligned);
+    load_row<WHOLE> (&x, r.x + row * r.x_stride, r.n);
 #pragma unroll
     for (int i = 0; i < N; i++) {
       const eight e = unpack8 (x.at[i]);
@@ -222,7 +232,7 @@ __launch_bounds__ (N > 2 ? MANY : FEW, N > 2 ? 1 : RESIDENT) layer_norm_rows (st
         e.v[k] = (e.v[k] - mean) * factor * by.at[i].v[k];
       x.at[i] = pack8 (e);
     }
-    store_row (r.y + row * r.y_stride, x, r.n, r.aligned);
+    store_row<WHOLE> (r.y + row * r.y_stride, x, r.n);
   }
 }
 
@@ -232,31 +242,44 @@ struct plan {
   unsigned blocks, threads;
 };
 
-/* false: the rows are longer than a block takes. */
+/* For up to threads in a block of rows of up to two chunks a thread.  false: the rows are longer
+ * than a block takes. */
 static bool
-plan_rows (struct plan *plan, const krn_stream *stream, int64_t rows, int64_t n)
+plan_rows (struct plan *plan, int64_t rows, int64_t n, int64_t threads, int64_t blocks)
 {
-  const int64_t chunks = (n + 7) / 8, most = (int64_t) RESIDENT * stream->device->processors;
+  const int64_t chunks = (n + 7) / 8;
 
-  plan->chunks = chunks <= FEW ? 1 : chunks <= 2 * FEW ? 2 : 4;
-  plan->blocks = (unsigned) (rows < most ? rows : most);
+  plan->chunks = chunks <= threads ? 1 : chunks <= 2 * threads ? 2 : 4;
+  plan->blocks = (unsigned) (rows < blocks ? rows : blocks);
   plan->threads = (unsigned) ((chunks + plan->chunks * 32 - 1) / (plan->chunks * 32) * 32);
-  return chunks <= 4 * MANY;
+  return chunks <= 4 * MOST_THREADS;
+}
+
+/* The kernel of so many chunks. */
+template <class ARGS>
+static void
+launch_rows (void (*const kernels[3][2]) (ARGS), const struct plan &plan, krn_stream *stream,
+             const ARGS &args)
+{
+  const int i = plan.chunks == 1 ? 0 : plan.chunks == 2 ? 1 : 2;
+
+  kernels[i][args.whole]<<<plan.blocks, plan.threads, 0, stream->handle>>> (args);
 }
 
 static krn_status
 launch_rms_norm (krn_stream *stream, const struct norm &r)
 {
+  static void (*const kernels[3][2]) (struct norm) = {
+    { rms_norm_rows<1, false>, rms_norm_rows<1, true> },
+    { rms_norm_rows<2, false>, rms_norm_rows<2, true> },
+    { rms_norm_rows<4, false>, rms_norm_rows<4, true> },
+  };
   struct plan plan;
 
-  if (!plan_rows (&plan, stream, (int64_t) r.rows, (int64_t) r.n))
+  if (!plan_rows (&plan, (int64_t) r.rows, (int64_t) r.n, NORM_THREADS,
+                  NORM_RESIDENT * (int64_t) stream->device->processors))
     return KRN_ERROR_UNSUPPORTED;
-  if (plan.chunks == 1)
-    rms_norm_rows<1><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
-  else if (plan.chunks == 2)
-    rms_norm_rows<2><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
-  else
-    rms_norm_rows<4><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  launch_rows (kernels, plan, stream, r);
   return krn_cuda_launched ();
 }
 
@@ -280,24 +303,25 @@ krn_cuda_rms_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w,
   r.y_stride = (size_t) y.stride;
   r.x_stride = (size_t) x.stride;
   r.eps = eps;
-  r.aligned =
-      krn_is_aligned (y) && krn_is_aligned (x) && krn_is_aligned (w) && krn_is_aligned (scale);
+  r.whole = n % 8 == 0 && krn_is_aligned (y) && krn_is_aligned (x) && krn_is_aligned (w) &&
+            krn_is_aligned (scale);
   return launch_rms_norm (stream, r);
 }
 
 static krn_status
 launch_layer_norm (krn_stream *stream, const struct norm &r)
 {
+  static void (*const kernels[3][2]) (struct norm) = {
+    { layer_norm_rows<1, false>, layer_norm_rows<1, true> },
+    { layer_norm_rows<2, false>, layer_norm_rows<2, true> },
+    { layer_norm_rows<4, false>, layer_norm_rows<4, true> },
+  };
   struct plan plan;
 
-  if (!plan_rows (&plan, stream, (int64_t) r.rows, (int64_t) r.n))
+  if (!plan_rows (&plan, (int64_t) r.rows, (int64_t) r.n, NORM_THREADS,
+                  NORM_RESIDENT * (int64_t) stream->device->processors))
     return KRN_ERROR_UNSUPPORTED;
-  if (plan.chunks == 1)
-    layer_norm_rows<1><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
-  else if (plan.chunks == 2)
-    layer_norm_rows<2><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
-  else
-    layer_norm_rows<4><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  launch_rows (kernels, plan, stream, r);
   return krn_cuda_launched ();
 }
 
@@ -319,7 +343,7 @@ krn_cuda_layer_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor 
   r.y_stride = (size_t) y.stride;
   r.x_stride = (size_t) x.stride;
   r.eps = eps;
-  r.aligned = krn_is_aligned (y) && krn_is_aligned (x) && krn_is_aligned (scale);
+  r.whole = n % 8 == 0 && krn_is_aligned (y) && krn_is_aligned (x) && krn_is_aligned (scale);
   return launch_layer_norm (stream, r);
 }
 
@@ -330,7 +354,7 @@ struct residual {
   const float *gate, *y_scale;
   size_t rows, n, x_stride, y_stride, h_stride;
   float eps;
-  bool aligned;
+  bool whole;
 };
 
 /* x += h * factor * by, and the sum of squares of what x then holds, of the thread's part: the norm
@@ -352,34 +376,35 @@ add_row (raw_row<N> *x, const raw_row<N> &h, float factor, const float_row<N> &b
   return sum_of_squares (*x);
 }
 
-template <int N>
+template <int N, bool WHOLE>
 static __global__ void
-__launch_bounds__ (N > 2 ? MANY : FEW, N > 2 ? 1 : RESIDENT) residual_norm_rows (struct residual r)
+__launch_bounds__ (RESIDUAL_THREADS, (resident<N, RESIDUAL_THREADS, RESIDUAL_RESIDENT>) )
+    residual_norm_rows (struct residual r)
 {
   float_row<N> gate, by;
   raw_row<N> x, h;
 
-  load_row (&h, r.h + blockIdx.x * r.h_stride, r.n, r.aligned);
-  load_row (&x, r.x + blockIdx.x * r.x_stride, r.n, r.aligned);
-  load_weight (&gate, r.h_weight, r.n, r.aligned);
-  multiply_gate (&gate, r.gate, r.n, r.aligned);
-  load_weight (&by, r.y_weight, r.n, r.aligned);
-  multiply_scale (&by, r.y_scale, r.n, r.aligned);
+  load_row<WHOLE> (&h, r.h + blockIdx.x * r.h_stride, r.n);
+  load_row<WHOLE> (&x, r.x + blockIdx.x * r.x_stride, r.n);
+  load_weight<WHOLE> (&gate, r.h_weight, r.n);
+  multiply_gate<WHOLE> (&gate, r.gate, r.n);
+  load_weight<WHOLE> (&by, r.y_weight, r.n);
+  multiply_scale<WHOLE> (&by, r.y_scale, r.n);
   for (size_t row = blockIdx.x; row < r.rows; row += gridDim.x) {
     raw_row<N> next_x = x, next_h = h;
     float factor = 1.f, sum;
 
     if (row + gridDim.x < r.rows) {
-      load_row (&next_h, r.h + (row + gridDim.x) * r.h_stride, r.n, r.aligned);
-      load_row (&next_x, r.x + (row + gridDim.x) * r.x_stride, r.n, r.aligned);
+      load_row<WHOLE> (&next_h, r.h + (row + gridDim.x) * r.h_stride, r.n);
+      load_row<WHOLE> (&next_x, r.x + (row + gridDim.x) * r.x_stride, r.n);
     }
     if (r.h_weight)
       factor = rsqrtf (block_sum (sum_of_squares (h)) / (float) r.n + r.eps);
     sum = add_row (&x, h, factor, gate);
-    store_row (r.x + row * r.x_stride, x, r.n, r.aligned);
+    store_row<WHOLE> (r.x + row * r.x_stride, x, r.n);
     if (r.y) {
       factor = rsqrtf (block_sum (sum) / (float) r.n + r.eps);
-      store_row (r.y + row * r.y_stride, scaled (x, factor, by), r.n, r.aligned);
+      store_row<WHOLE> (r.y + row * r.y_stride, scaled (x, factor, by), r.n);
     }
     x = next_x;
     h = next_h;
@@ -389,16 +414,17 @@ __launch_bounds__ (N > 2 ? MANY : FEW, N > 2 ? 1 : RESIDENT) residual_norm_rows 
 static krn_status
 launch_residual_norm (krn_stream *stream, const struct residual &r)
 {
+  static void (*const kernels[3][2]) (struct residual) = {
+    { residual_norm_rows<1, false>, residual_norm_rows<1, true> },
+    { residual_norm_rows<2, false>, residual_norm_rows<2, true> },
+    { residual_norm_rows<4, false>, residual_norm_rows<4, true> },
+  };
   struct plan plan;
 
-  if (!plan_rows (&plan, stream, (int64_t) r.rows, (int64_t) r.n))
+  if (!plan_rows (&plan, (int64_t) r.rows, (int64_t) r.n, RESIDUAL_THREADS,
+                  RESIDUAL_RESIDENT * (int64_t) stream->device->processors))
     return KRN_ERROR_UNSUPPORTED;
-  if (plan.chunks == 1)
-    residual_norm_rows<1><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
-  else if (plan.chunks == 2)
-    residual_norm_rows<2><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
-  else
-    residual_norm_rows<4><<<plan.blocks, plan.threads, 0, stream->handle>>> (r);
+  launch_rows (kernels, plan, stream, r);
   return krn_cuda_launched ();
 }
 
@@ -426,15 +452,15 @@ krn_cuda_residual_norm (krn_stream *stream, const struct krn_residual_norm *args
   r.x_stride = (size_t) args->x.stride;
   r.h_stride = (size_t) args->h.stride;
   r.eps = args->eps;
-  r.aligned = krn_is_aligned (args->x) && krn_is_aligned (args->h) &&
-              krn_is_aligned (args->h_weight) && krn_is_aligned (args->gate);
+  r.whole = n % 8 == 0 && krn_is_aligned (args->x) && krn_is_aligned (args->h) &&
+            krn_is_aligned (args->h_weight) && krn_is_aligned (args->gate);
   if (args->y.data) {
     r.y = (bf16 *) args->y.data;
     r.y_weight = (const bf16 *) args->y_weight.data;
     r.y_scale = (const float *) args->y_scale.data;
     r.y_stride = (size_t) args->y.stride;
-    r.aligned = r.aligned && krn_is_aligned (args->y) && krn_is_aligned (args->y_weight) &&
-                krn_is_aligned (args->y_scale);
+    r.whole = r.whole && krn_is_aligned (args->y) && krn_is_aligned (args->y_weight) &&
+              krn_is_aligned (args->y_scale);
   }
   return launch_residual_norm (stream, r);
 }

@@ -13,40 +13,42 @@ struct rotation {
   unsigned heads, q_heads, pairs; /* heads: of queries and keys; pairs: of a head */
   unsigned first, second;         /* pair i is at first * i and first * i + second */
   float eps;
-  bool aligned_weights;
 };
 
 enum {
   THREADS = 256,
-  BATCH = 4 /* heads of a lane at a time */
+  RESIDENT = 5, /* blocks of a multiprocessor, by their registers */
+  BATCH = 2     /* heads of a lane at a time */
 };
 
-/* For eight numbers x and their partners p in the pairs: x * c + p * s. */
-struct turn {
-  float c[8], s[8];
+/* The cosines and sines of a lane's eight numbers: of eight pairs, or of four whole ones. */
+template <bool HALF> struct angles {
+  float c[HALF ? 8 : 4], s[HALF ? 8 : 4];
 };
 
 template <int LANES, bool HALF>
 static __device__ void
-load_turn (struct turn *to, const float *rope, unsigned lane)
+load_angles (struct angles<HALF> *to, const float *rope, unsigned lane)
 {
   const unsigned pair = HALF ? 8 * (lane % (LANES / 2)) : 4 * lane;
 
 #pragma unroll
-  for (int i = 0; i < 8; i++) {
-    const unsigned at = 2 * (pair + (HALF ? i : i / 2));
-    const bool first = HALF ? lane < LANES / 2 : i % 2 == 0; /* of the pair */
+  for (int i = 0; i < (HALF ? 4 : 2); i++) {
+    const float4 two = *(const float4 *) (rope + 2 * pair + 4 * i);
 
-    to->c[i] = rope[at];
-    to->s[i] = first ? -rope[at + 1] : rope[at + 1];
+    to->c[2 * i] = two.x;
+    to->s[2 * i] = two.y;
+    to->c[2 * i + 1] = two.z;
+    to->s[2 * i + 1] = two.w;
   }
 }
 
-/* Every lane of the warp must come. */
+/* A lane's eight numbers of a head.  Every lane of the warp must come. */
 template <int LANES, bool HALF>
 static __device__ uint4
-turned (const uint4 &raw, const struct turn &turn, const eight &w, bool norm, float eps)
+turned (const uint4 &raw, const struct angles<HALF> &by, const eight &w, bool norm, float eps)
 {
+  const bool first = threadIdx.x % LANES < LANES / 2;
   eight e = unpack8 (raw), y;
 
   if (norm) {
@@ -64,31 +66,34 @@ turned (const uint4 &raw, const struct turn &turn, const eight &w, bool norm, fl
       e.v[k] *= factor * w.v[k];
   }
 #pragma unroll
-  for (int k = 0; k < 8; k++) {
-    const float partner = HALF ? __shfl_xor_sync (0xffffffffu, e.v[k], LANES / 2) : e.v[k ^ 1];
+  for (int k = 0; k < 8; k++)
+    if (HALF) { /* the partners are another lane's */
+      const float partner = __shfl_xor_sync (0xffffffffu, e.v[k], LANES / 2);
 
-    y.v[k] = e.v[k] * turn.c[k] + partner * turn.s[k];
-  }
+      y.v[k] = e.v[k] * by.c[HALF ? k : 0] + (first ? -partner : partner) * by.s[HALF ? k : 0];
+    } else {
+      y.v[k] = e.v[k] * by.c[k / 2] + (k % 2 ? e.v[k - 1] : -e.v[k + 1]) * by.s[k / 2];
+    }
   return pack8 (y);
 }
 
 /* Heads of LANES times eight; the block's threads are a multiple of LANES. */
 template <int LANES, bool HALF>
 static __global__ void
-__launch_bounds__ (THREADS) norm_rotate_row (struct rotation r)
+__launch_bounds__ (THREADS, RESIDENT) norm_rotate_row (struct rotation r)
 {
   const unsigned lane = threadIdx.x % LANES, group = threadIdx.x / LANES;
   const unsigned groups = blockDim.x / LANES;
   const bool norm = r.q_weight != NULL;
   bf16 *x = r.qkv + blockIdx.x * r.qkv_stride + 8 * lane;
   uint4 q_raw = {}, k_raw = {};
-  struct turn turn;
+  struct angles<HALF> by;
 
   if (norm) {
-    q_raw = load_raw8 (r.q_weight + 8 * lane, 8, r.aligned_weights);
-    k_raw = load_raw8 (r.k_weight + 8 * lane, 8, r.aligned_weights);
+    q_raw = *(const uint4 *) (r.q_weight + 8 * lane);
+    k_raw = *(const uint4 *) (r.k_weight + 8 * lane);
   }
-  load_turn<LANES, HALF> (&turn, r.rope + blockIdx.x % r.positions * r.rope_stride, lane);
+  load_angles<LANES, HALF> (&by, r.rope + blockIdx.x % r.positions * r.rope_stride, lane);
   for (unsigned first = 0; first < r.heads; first += BATCH * groups) {
     uint4 raw[BATCH];
 
@@ -103,8 +108,8 @@ __launch_bounds__ (THREADS) norm_rotate_row (struct rotation r)
 #pragma unroll
     for (int i = 0; i < BATCH; i++) {
       const unsigned head = first + i * groups + group;
-      const uint4 y = turned<LANES, HALF> (raw[i], turn, unpack8 (head < r.q_heads ? q_raw : k_raw),
-                                           norm, r.eps);
+      const uint4 y =
+          turned<LANES, HALF> (raw[i], by, unpack8 (head < r.q_heads ? q_raw : k_raw), norm, r.eps);
 
       if (head < r.heads)
         *(uint4 *) (x + (size_t) head * (8 * LANES)) = y;
@@ -200,8 +205,8 @@ krn_cuda_qk_norm_rope (krn_stream *stream, const struct krn_qk_norm_rope *args)
   r.first = args->kind == KRN_ROPE_HALF ? 1 : 2;
   r.second = args->kind == KRN_ROPE_HALF ? (unsigned) (n / 2) : 1;
   r.eps = args->eps;
-  r.aligned_weights = krn_is_aligned (args->q_weight) && krn_is_aligned (args->k_weight);
-  if (krn_is_aligned (args->qkv) && rows <= INT32_MAX) {
+  if (krn_is_aligned (args->qkv) && krn_is_aligned (args->q_weight) &&
+      krn_is_aligned (args->k_weight) && krn_is_aligned (args->rope) && rows <= INT32_MAX) {
     if (n == 64)
       return launch_rows<8> (stream, r, args->kind == KRN_ROPE_HALF);
     if (n == 128)
