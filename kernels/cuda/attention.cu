@@ -1,90 +1,112 @@
 /* kernels/cuda/attention.cu - attention in one pass over the keys, with a running maximum and sum.
  *
- * A block takes 128 queries of a head, a warp 16 of them: queries, scores, weights and the sum over
- * values stay in registers, and blocks of 64 keys and values pass through shared memory, the next
- * one on its way while this one is used.  Softmax in f32.  For the usual widths of a head; others
- * go to attention_wide.cu, and what cuDNN does better to it. */
+ * A block takes 64 or 128 queries of a head, each of its four warps 16 or 32 of them: scores,
+ * weights and the sum over values stay in registers.  The queries stay in shared memory, where each
+ * key and value that is read serves all of a warp's queries.  Blocks of 64 keys and values pass
+ * through it: values are on their way during the scores, the next keys during the values.  Softmax
+ * in f32.  For widths of a head up to 256; others go to attention_wide.cu, and what cuDNN does
+ * better to it. */
 #include "kernels/cuda/attention.h"
 #include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/mma.cuh"
 
 enum {
-  QUERIES = 128, /* of a block, 16 a warp */
-  KEYS = 64,     /* of a step */
-  THREADS = 256,
-  STAGES = 2,
-  TILES = KEYS / 8, /* of the scores of a warp, 8 keys each */
+  KEYS = 64, /* of a step */
+  THREADS = 128,
+  TILES = KEYS / 8, /* of the scores of 16 queries, 8 keys each */
 };
+
+/* TALL: tiles of 16 queries of a warp.  Two of a wide head do not fit into registers. */
+template <int TALL> constexpr int queries = THREADS / 32 * 16 * TALL;
 
 /* Elements of a row in shared memory: 16 bytes more than the head, so that eight rows that are read
  * together lie in different banks. */
 template <int WIDTH> constexpr int pitch = WIDTH + 8;
 
-template <int WIDTH>
-constexpr int shared_bytes = STAGES * 2 * KEYS *pitch<WIDTH> *(int) sizeof (bf16);
+template <int WIDTH, int TALL>
+constexpr int shared_bytes = (queries<TALL> + 2 * KEYS) * pitch<WIDTH> *(int) sizeof (bf16);
 
-/* ROWS rows of a head to shared memory, zeros beyond the last. */
+/* ROWS rows of a head to shared memory, zeros beyond the last row and column. */
 template <int WIDTH, int ROWS>
 static __device__ void
-load_rows (bf16 *to, const bf16 *from, size_t stride, int first, int rows)
+load_rows (bf16 *to, const bf16 *from, size_t stride, int first, int rows, int width)
 {
   constexpr int chunks = WIDTH / 8;
 
 #pragma unroll
   for (int i = threadIdx.x; i < ROWS * chunks; i += THREADS) {
     const int row = i / chunks, col = i % chunks * 8;
-    const bool valid = first + row < rows;
+    const bool valid = first + row < rows && col < width;
 
     copy_async (to + row * pitch<WIDTH> + col,
-                from + (valid ? (size_t) (first + row) : 0) * stride + col, valid);
+                from + (valid ? (size_t) (first + row) * stride + col : 0), valid);
   }
 }
 
-template <int WIDTH>
+template <int WIDTH, int TALL>
 static __device__ void
-block_scores (float s[TILES][4], const unsigned q[WIDTH / 16][4], const bf16 *k, int lane)
+block_scores (float s[TALL][TILES][4], const bf16 *q, const bf16 *k, int lane)
 {
-  const bf16 *row = k + (lane % 8 + lane / 16 * 8) * pitch<WIDTH> + lane / 8 % 2 * 8;
+  const bf16 *a_row = q + lane % 16 * pitch<WIDTH> + lane / 16 * 8;
+  const bf16 *b_row = k + (lane % 8 + lane / 16 * 8) * pitch<WIDTH> + lane / 8 % 2 * 8;
 
 #pragma unroll
-  for (int t = 0; t < TILES; t += 2) {
+  for (int m = 0; m < TALL; m++)
 #pragma unroll
-    for (int i = 0; i < 4; i++)
-      s[t][i] = s[t + 1][i] = 0.f;
+    for (int t = 0; t < TILES; t++)
 #pragma unroll
-    for (int d = 0; d < WIDTH / 16; d++) {
+      for (int i = 0; i < 4; i++)
+        s[m][t][i] = 0.f;
+#pragma unroll
+  for (int d = 0; d < WIDTH; d += 16) {
+    unsigned a[TALL][4];
+
+#pragma unroll
+    for (int m = 0; m < TALL; m++)
+      load_tiles (a[m], a_row + m * 16 * pitch<WIDTH> + d);
+#pragma unroll
+    for (int t = 0; t < TILES; t += 2) {
       unsigned b[4];
 
-      load_tiles (b, row + t * 8 * pitch<WIDTH> + d * 16);
-      multiply (s[t], q[d], b[0], b[1]);
-      multiply (s[t + 1], q[d], b[2], b[3]);
+      load_tiles (b, b_row + t * 8 * pitch<WIDTH> + d);
+#pragma unroll
+      for (int m = 0; m < TALL; m++) {
+        multiply (s[m][t], a[m], b[0], b[1]);
+        multiply (s[m][t + 1], a[m], b[2], b[3]);
+      }
     }
   }
 }
 
-/* Turns scores into weights relative to the running maximum of rows g and g + 8, and gives back in
- * shrink by how much what was summed before must shrink.  limit: the first key that neither row may
- * see; each row sees key 0, so no maximum stays infinite. */
+/* Hides keys from limit on of rows g and g + 8. */
 static __device__ void
-block_weights (float s[TILES][4], float scale, const int limit[2], int key0, int lane,
-               float maximum[2], float sum[2], float shrink[2])
+hide_keys (float s[TILES][4], const int limit[2], int key0, int lane)
+{
+#pragma unroll
+  for (int t = 0; t < TILES; t++)
+#pragma unroll
+    for (int i = 0; i < 4; i++)
+      if (key0 + t * 8 + lane % 4 * 2 + i % 2 >= limit[i / 2])
+        s[t][i] = -INFINITY;
+}
+
+/* Turns scores into weights relative to the running maximum of rows g and g + 8, and shrinks what
+ * was summed before to it.  Each row sees key 0, so no maximum stays infinite. */
+template <int WIDTH>
+static __device__ void
+block_weights (float s[TILES][4], float o[WIDTH / 8][4], float scale, float maximum[2],
+               float sum[2])
 {
 #pragma unroll
   for (int half = 0; half < 2; half++) {
-    float top = maximum[half], total = 0.f;
+    float top = maximum[half], total = 0.f, shrink, zero;
 
 #pragma unroll
     for (int t = 0; t < TILES; t++)
-#pragma unroll
-      for (int i = 0; i < 2; i++) {
-        const int key = key0 + t * 8 + lane % 4 * 2 + i;
-        float *at = &s[t][2 * half + i];
-
-        *at = key < limit[half] ? *at * scale : -INFINITY;
-        top = fmaxf (top, *at);
-      }
+      top = fmaxf (top, fmaxf (s[t][2 * half], s[t][2 * half + 1]));
     top = fmaxf (top, __shfl_xor_sync (0xffffffffu, top, 1));
     top = fmaxf (top, __shfl_xor_sync (0xffffffffu, top, 2));
+    zero = top * scale;
 
 #pragma unroll
     for (int t = 0; t < TILES; t++)
@@ -92,40 +114,47 @@ block_weights (float s[TILES][4], float scale, const int limit[2], int key0, int
       for (int i = 0; i < 2; i++) {
         float *at = &s[t][2 * half + i];
 
-        *at = exp2_fast (*at - top);
+        *at = exp2_fast (fmaf (*at, scale, -zero));
         total += *at;
       }
-    shrink[half] = exp2_fast (maximum[half] - top);
-    sum[half] = sum[half] * shrink[half] + total;
+    shrink = exp2_fast (fmaf (maximum[half], scale, -zero));
+    sum[half] = sum[half] * shrink + total;
     maximum[half] = top;
+#pragma unroll
+    for (int n = 0; n < WIDTH / 8; n++) {
+      o[n][2 * half] *= shrink;
+      o[n][2 * half + 1] *= shrink;
+    }
   }
 }
 
-template <int WIDTH>
+template <int WIDTH, int TALL>
 static __device__ void
-block_values (float o[WIDTH / 8][4], const float s[TILES][4], const bf16 *v, const float shrink[2],
-              int lane)
+block_values (float o[TALL][WIDTH / 8][4], const float s[TALL][TILES][4], const bf16 *v, int lane)
 {
   const bf16 *row = v + lane % 16 * pitch<WIDTH> + lane / 16 * 8;
 
 #pragma unroll
-  for (int n = 0; n < WIDTH / 8; n++)
-#pragma unroll
-    for (int i = 0; i < 4; i++)
-      o[n][i] *= shrink[i / 2];
-
-#pragma unroll
   for (int t = 0; t < TILES; t += 2) {
-    const unsigned p[4] = { pack2 (s[t][0], s[t][1]), pack2 (s[t][2], s[t][3]),
-                            pack2 (s[t + 1][0], s[t + 1][1]), pack2 (s[t + 1][2], s[t + 1][3]) };
+    unsigned p[TALL][4];
 
+#pragma unroll
+    for (int m = 0; m < TALL; m++) {
+      p[m][0] = pack2 (s[m][t][0], s[m][t][1]);
+      p[m][1] = pack2 (s[m][t][2], s[m][t][3]);
+      p[m][2] = pack2 (s[m][t + 1][0], s[m][t + 1][1]);
+      p[m][3] = pack2 (s[m][t + 1][2], s[m][t + 1][3]);
+    }
 #pragma unroll
     for (int n = 0; n < WIDTH / 8; n += 2) {
       unsigned b[4];
 
       load_tiles_transposed (b, row + t * 8 * pitch<WIDTH> + n * 8);
-      multiply (o[n], p, b[0], b[1]);
-      multiply (o[n + 1], p, b[2], b[3]);
+#pragma unroll
+      for (int m = 0; m < TALL; m++) {
+        multiply (o[m][n], p[m], b[0], b[1]);
+        multiply (o[m][n + 1], p[m], b[2], b[3]);
+      }
     }
   }
 }
@@ -133,8 +162,8 @@ block_values (float o[WIDTH / 8][4], const float s[TILES][4], const bf16 *v, con
 /* The sum of a row lies in four lanes. */
 template <int WIDTH>
 static __device__ void
-write_rows (bf16 *to, size_t stride, const float o[WIDTH / 8][4], float sum[2], int row, int rows,
-            int lane)
+write_rows (const struct attention_task &a, bf16 *to, const float o[WIDTH / 8][4],
+            const float sum[2], int row, int lane)
 {
 #pragma unroll
   for (int half = 0; half < 2; half++) {
@@ -142,109 +171,137 @@ write_rows (bf16 *to, size_t stride, const float o[WIDTH / 8][4], float sum[2], 
 
     total += __shfl_xor_sync (0xffffffffu, total, 1);
     total += __shfl_xor_sync (0xffffffffu, total, 2);
-    if (row + 8 * half < rows) {
-      bf16 *at = to + (size_t) (row + 8 * half) * stride + lane % 4 * 2;
+    if (row + 8 * half < a.tokens) {
+      bf16 *at = to + (size_t) (row + 8 * half) * a.o_stride + lane % 4 * 2;
       const float factor = 1.f / total;
 
 #pragma unroll
       for (int n = 0; n < WIDTH / 8; n++)
-        *(unsigned *) (at + n * 8) = pack2 (o[n][2 * half] * factor, o[n][2 * half + 1] * factor);
+        if (n * 8 < a.width)
+          *(unsigned *) (at + n * 8) = pack2 (o[n][2 * half] * factor, o[n][2 * half + 1] * factor);
     }
   }
 }
 
-/* The block's queries pass through the first stage, where they fit exactly, into registers. */
-template <int WIDTH>
-static __device__ void
-load_queries (unsigned q[WIDTH / 16][4], bf16 *stage, const bf16 *from, size_t stride, int first,
-              int rows, int warp, int lane)
-{
-  static_assert (QUERIES <= STAGES * 2 * KEYS, "the queries do not fit");
-  const bf16 *row = stage + (warp * 16 + lane % 16) * pitch<WIDTH> + lane / 16 * 8;
-
-  load_rows<WIDTH, QUERIES> (stage, from, stride, first, rows);
-  copy_commit ();
-  copy_wait<0> ();
-  __syncthreads ();
-#pragma unroll
-  for (int d = 0; d < WIDTH / 16; d++)
-    load_tiles (q[d], row + d * 16);
-  __syncthreads ();
-}
-
-template <int WIDTH>
+template <int WIDTH, int TALL>
 static __global__ void
-__launch_bounds__ (THREADS) attend (struct attention_task a)
+__launch_bounds__ (THREADS, 2) attend (struct attention_task a)
 {
   extern __shared__ uint4 shared_memory[];
-  bf16 *shared = (bf16 *) shared_memory;
-  constexpr int stage_size = 2 * KEYS * pitch<WIDTH>; /* keys, then values */
+  bf16 *shared_q = (bf16 *) shared_memory, *shared_k = shared_q + queries<TALL> * pitch<WIDTH>;
+  bf16 *shared_v = shared_k + KEYS * pitch<WIDTH>;
   const int lane = threadIdx.x % 32, warp = threadIdx.x / 32;
-  const int first = (int) blockIdx.x * QUERIES, row = first + warp * 16 + lane / 4;
-  const int last = first + QUERIES < a.tokens ? first + QUERIES : a.tokens;
-  const int keys = a.causal ? last : a.keys, steps = (keys + KEYS - 1) / KEYS;
-  const int limit[2] = { a.causal ? min (row + 1, keys) : keys,
-                         a.causal ? min (row + 9, keys) : keys };
+  const int first = (int) blockIdx.x * queries<TALL>, row = first + warp * 16 * TALL + lane / 4;
+  const int last = first + queries<TALL> < a.tokens ? first + queries<TALL> : a.tokens;
+  const int keys = a.causal ? last : a.keys;
   const size_t head = blockIdx.y, kv_head = head / a.group, run = blockIdx.z;
-  const bf16 *q = a.q + run * a.tokens * a.q_stride + head * WIDTH;
-  const bf16 *k = a.k + run * a.keys * a.k_stride + kv_head * WIDTH;
-  const bf16 *v = a.v + run * a.keys * a.v_stride + kv_head * WIDTH;
-  float maximum[2] = { -INFINITY, -INFINITY }, sum[2] = { 0.f, 0.f };
-  float o[WIDTH / 8][4] = {};
-  unsigned queries[WIDTH / 16][4];
+  const bf16 *q = a.q + run * a.tokens * a.q_stride + head * a.width;
+  const bf16 *k = a.k + run * a.keys * a.k_stride + kv_head * a.width;
+  const bf16 *v = a.v + run * a.keys * a.v_stride + kv_head * a.width;
+  bf16 *to = a.o + run * a.tokens * a.o_stride + head * a.width;
+  float maximum[TALL][2], sum[TALL][2] = {}, o[TALL][WIDTH / 8][4] = {};
 
-  load_queries<WIDTH> (queries, shared, q, a.q_stride, first, a.tokens, warp, lane);
-  load_rows<WIDTH, KEYS> (shared, k, a.k_stride, 0, keys);
-  load_rows<WIDTH, KEYS> (shared + stage_size / 2, v, a.v_stride, 0, keys);
+#pragma unroll
+  for (int m = 0; m < TALL; m++)
+    maximum[m][0] = maximum[m][1] = -INFINITY;
+  load_rows<WIDTH, queries<TALL>> (shared_q, q, a.q_stride, first, a.tokens, a.width);
+  load_rows<WIDTH, KEYS> (shared_k, k, a.k_stride, 0, keys, a.width);
   copy_commit ();
 
-  for (int i = 0; i < steps; i++) {
-    bf16 *stage = shared + i % STAGES * stage_size, *next = shared + (i + 1) % STAGES * stage_size;
-    float s[TILES][4], shrink[2];
+  for (int key0 = 0; key0 < keys; key0 += KEYS) {
+    float s[TALL][TILES][4];
 
-    if (i + 1 < steps) {
-      load_rows<WIDTH, KEYS> (next, k, a.k_stride, (i + 1) * KEYS, keys);
-      load_rows<WIDTH, KEYS> (next + stage_size / 2, v, a.v_stride, (i + 1) * KEYS, keys);
+    copy_wait<0> ();
+    __syncthreads (); /* the keys are there, the last values were read */
+    load_rows<WIDTH, KEYS> (shared_v, v, a.v_stride, key0, keys, a.width);
+    copy_commit ();
+    block_scores<WIDTH, TALL> (s, shared_q + warp * 16 * TALL * pitch<WIDTH>, shared_k, lane);
+    copy_wait<0> ();
+    __syncthreads (); /* the values are there, the keys were read */
+    if (key0 + KEYS < keys)
+      load_rows<WIDTH, KEYS> (shared_k, k, a.k_stride, key0 + KEYS, keys, a.width);
+    copy_commit ();
+#pragma unroll
+    for (int m = 0; m < TALL; m++) {
+      const int above = row + m * 16 + 1;
+      const int limit[2] = { a.causal ? min (above, keys) : keys,
+                             a.causal ? min (above + 8, keys) : keys };
+
+      if (key0 + KEYS > (a.causal ? first + 1 : keys))
+        hide_keys (s[m], limit, key0, lane);
+      block_weights<WIDTH> (s[m], o[m], a.scale, maximum[m], sum[m]);
     }
-    copy_commit (); /* maybe of nothing, so that the count below holds at the end too */
-    copy_wait<1> ();
-    __syncthreads ();
-
-    block_scores<WIDTH> (s, queries, stage, lane);
-    block_weights (s, a.scale, limit, i * KEYS, lane, maximum, sum, shrink);
-    block_values<WIDTH> (o, s, stage + stage_size / 2, shrink, lane);
-    __syncthreads (); /* the stage is overwritten next */
+    block_values<WIDTH, TALL> (o, s, shared_v, lane);
   }
-  write_rows<WIDTH> (a.o + run * a.tokens * a.o_stride + head * WIDTH, a.o_stride, o, sum, row,
-                     a.tokens, lane);
+#pragma unroll
+  for (int m = 0; m < TALL; m++)
+    write_rows<WIDTH> (a, to, o[m], sum[m], row + m * 16, lane);
 }
 
-template <int WIDTH>
-static void
-launch (const struct attention_task *task, int batch, int heads, cudaStream_t stream)
+template <int WIDTH, int TALL>
+static krn_status
+launch (krn_stream *stream, const struct attention_task *task, int batch, int heads)
 {
-  const dim3 grid ((unsigned) (task->tokens + QUERIES - 1) / QUERIES, (unsigned) heads,
+  const dim3 grid ((unsigned) (task->tokens + queries<TALL> - 1) / queries<TALL>, (unsigned) heads,
                    (unsigned) batch);
 
-  attend<WIDTH><<<grid, THREADS, shared_bytes<WIDTH>, stream>>> (*task);
+  attend<WIDTH, TALL><<<grid, THREADS, shared_bytes<WIDTH, TALL>, stream->handle>>> (*task);
+  return krn_cuda_launched ();
 }
 
+/* Tall tiles, unless they leave multiprocessors without work. */
 template <int WIDTH>
+static krn_status
+launch_fitting (krn_stream *stream, const struct attention_task *task, int batch, int heads)
+{
+  const size_t blocks = ((size_t) task->tokens + queries<2> - 1) / queries<2>;
+
+  if (blocks * (size_t) heads * (size_t) batch < (size_t) stream->device->processors)
+    return launch<WIDTH, 1> (stream, task, batch, heads);
+  return launch<WIDTH, 2> (stream, task, batch, heads);
+}
+
+template <int WIDTH, int TALL>
 static krn_status
 prepare ()
 {
   return krn_cuda_status (cudaFuncSetAttribute (
-      attend<WIDTH>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes<WIDTH>));
+      attend<WIDTH, TALL>, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_bytes<WIDTH, TALL>));
 }
 
 krn_status
 krn_cuda_attention_prepare (void)
 {
-  krn_status status = prepare<32> ();
+  krn_status status = prepare<32, 1> ();
 
-  status = status ? status : prepare<64> ();
-  status = status ? status : prepare<96> ();
-  return status ? status : prepare<128> ();
+  status = status ? status : prepare<32, 2> ();
+  status = status ? status : prepare<64, 1> ();
+  status = status ? status : prepare<64, 2> ();
+  status = status ? status : prepare<96, 1> ();
+  status = status ? status : prepare<96, 2> ();
+  status = status ? status : prepare<128, 1> ();
+  status = status ? status : prepare<128, 2> ();
+  status = status ? status : prepare<160, 1> ();
+  return status ? status : prepare<256, 1> ();
+}
+
+/* A head that is narrower than the kernel's is filled up with zeros. */
+static krn_status
+attend_task (krn_stream *stream, const struct attention_task *task, int batch, int heads)
+{
+  if (!task->aligned || task->width > 256 || !(task->scale > 0.f))
+    return krn_cuda_attention_wide (stream, task, batch, heads);
+  if (task->width <= 32)
+    return launch_fitting<32> (stream, task, batch, heads);
+  if (task->width <= 64)
+    return launch_fitting<64> (stream, task, batch, heads);
+  if (task->width <= 96)
+    return launch_fitting<96> (stream, task, batch, heads);
+  if (task->width <= 128)
+    return launch_fitting<128> (stream, task, batch, heads);
+  if (task->width <= 160)
+    return launch<160, 1> (stream, task, batch, heads);
+  return launch<256, 1> (stream, task, batch, heads);
 }
 
 static bool
@@ -301,15 +358,5 @@ krn_cuda_attention (krn_stream *stream, krn_tensor o, krn_tensor q, krn_tensor k
   task.aligned = krn_is_aligned (o) && krn_is_aligned (q) && krn_is_aligned (k) &&
                  krn_is_aligned (v) && args->head_dim % 8 == 0;
 
-  if (task.aligned && task.width == 32)
-    launch<32> (&task, args->batch, args->q_heads, stream->handle);
-  else if (task.aligned && task.width == 64)
-    launch<64> (&task, args->batch, args->q_heads, stream->handle);
-  else if (task.aligned && task.width == 96)
-    launch<96> (&task, args->batch, args->q_heads, stream->handle);
-  else if (task.aligned && task.width == 128)
-    launch<128> (&task, args->batch, args->q_heads, stream->handle);
-  else
-    return krn_cuda_attention_wide (stream, &task, args->batch, args->q_heads);
-  return krn_cuda_launched ();
+  return attend_task (stream, &task, args->batch, args->q_heads);
 }

@@ -64,7 +64,7 @@ describe (struct cudnn_parts *parts, const struct cudnn_key *numbers)
 static bool
 is_worth_it (krn_tensor q, krn_tensor k, const struct krn_attention *args)
 {
-  enum { LEAST_TOKENS = 256, WIDEST = 256 };
+  enum { LEAST_TOKENS = 512, WIDEST = 256 };
 
   return !args->causal && args->head_dim % 8 == 0 && args->head_dim <= WIDEST &&
          krn_rows (q) / args->batch >= LEAST_TOKENS && krn_rows (k) / args->batch >= LEAST_TOKENS;
