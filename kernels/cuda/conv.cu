@@ -3,6 +3,7 @@
  * A block makes 128 pixels of 128 outputs, a warp 64 of 32.  The sum runs over taps and, in each,
  * 32 channels a step; four steps are under way from global to shared memory.  A pixel outside the
  * picture and a channel beyond the last are zeros. */
+#include "kernels/cuda/conv.h"
 #include "kernels/cuda/cudnn.h"
 #include "kernels/cuda/mma.cuh"
 
@@ -28,6 +29,7 @@ struct conv {
   int in, out, kh, kw;
   int stride, pad, shift; /* shift 1: the input is doubled */
   bool pairs;             /* y and add may be accessed two outputs at a time */
+  bool phases; /* blockIdx.z says which quarter of y's pixels; h_out and w_out are of a quarter */
 };
 
 /* A thread's share of a step: eight channels of some pixels and outputs. */
@@ -42,6 +44,10 @@ static __device__ void
 share_init (struct share *s, const struct conv &c, size_t pixel0, size_t out0)
 {
   constexpr int chunks = CHANNELS / 8;
+  /* A quarter has weights of its own; at even places its two taps begin a pixel before. */
+  const bf16 *w = c.w + (c.phases ? (size_t) blockIdx.z * c.out * c.kh * c.kw * c.in : 0);
+  const int pad_y = c.phases ? blockIdx.z / 2 == 0 : c.pad;
+  const int pad_x = c.phases ? blockIdx.z % 2 == 0 : c.pad;
 
   s->row = threadIdx.x / chunks;
   s->channel = threadIdx.x % chunks * 8;
@@ -52,9 +58,9 @@ share_init (struct share *s, const struct conv &c, size_t pixel0, size_t out0)
     const size_t line = pixel / c.w_out, image = line / c.h_out;
 
     s->image[i] = pixel < c.pixels ? c.x + image * c.h * c.w_in * c.x_stride : NULL;
-    s->top[i] = (int) (line % c.h_out) * c.stride - c.pad;
-    s->left[i] = (int) (pixel % c.w_out) * c.stride - c.pad;
-    s->w[i] = out < c.out ? c.w + out * c.kh * c.kw * c.in : NULL;
+    s->top[i] = (int) (line % c.h_out) * c.stride - pad_y;
+    s->left[i] = (int) (pixel % c.w_out) * c.stride - pad_x;
+    s->w[i] = out < c.out ? w + out * c.kh * c.kw * c.in : NULL;
   }
 }
 
@@ -137,6 +143,15 @@ multiply_step (float sum[4][4][4], const bf16 *stage, int warp, int lane)
   }
 }
 
+/* Where a pixel of a quarter lies in y. */
+static __device__ size_t
+pixel_in_y (const struct conv &c, size_t pixel)
+{
+  const size_t line = pixel / c.w_out, col = pixel % c.w_out;
+
+  return (2 * line + blockIdx.z / 2) * 2 * c.w_out + 2 * col + blockIdx.z % 2;
+}
+
 /* An output and its right neighbour.  Bias and add are taken in f32, so that the result is rounded
  * once.  y may be add: each element is read by the thread that writes it. */
 static __device__ void
@@ -180,14 +195,15 @@ write_sums (const struct conv &c, const float sum[4][4][4], size_t pixel0, size_
         const size_t out = out0 + warp / 2 * 32 + j * 8 + lane % 4 * 2;
 
         if (pixel < c.pixels && out < c.out)
-          write_pair (c, pixel, out, sum[i][j][half * 2], sum[i][j][half * 2 + 1]);
+          write_pair (c, c.phases ? pixel_in_y (c, pixel) : pixel, out, sum[i][j][half * 2],
+                      sum[i][j][half * 2 + 1]);
       }
     }
 }
 
 template <bool ALIGNED>
 static __global__ void
-__launch_bounds__ (THREADS, 2) convolve (struct conv c)
+__launch_bounds__ (THREADS, 2) convolve (const __grid_constant__ struct conv c)
 {
   extern __shared__ uint4 shared_memory[];
   bf16 *shared = (bf16 *) shared_memory;
@@ -261,56 +277,100 @@ conv_fits (krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor bias, const stru
   return true;
 }
 
-krn_status
-krn_cuda_conv2d (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor bias,
-                 const struct krn_conv *args)
+/* What cuDNN and the kernels for certain shapes do not take. */
+static krn_status
+special (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor bias,
+         const struct krn_conv *args)
 {
-  enum { MOST = 1 << 24 }; /* of each size, so that sums of two fit an int */
-  struct conv c = {};
-  size_t pixel_blocks, out_blocks;
+  krn_status status;
 
-  if (!conv_fits (y, x, w, bias, args))
-    return KRN_ERROR_SHAPE;
-  if (stream->device->cudnn) {
-    const krn_status status = krn_cudnn_conv2d (stream, y, x, w, bias, args);
+  if (args->upsample)
+    return krn_cuda_conv_doubled (stream, y, x, w, bias, args);
+  status = krn_cuda_conv_few (stream, y, x, w, bias, args);
+  if (status == KRN_ERROR_UNSUPPORTED && stream->device->cudnn)
+    status = krn_cudnn_conv2d (stream, y, x, w, bias, args);
+  return status;
+}
 
-    if (status != KRN_ERROR_UNSUPPORTED)
-      return status;
-  }
+static krn_status
+launch (krn_stream *stream, const struct conv *c, bool aligned)
+{
+  const size_t pixel_blocks = (c->pixels + PIXELS - 1) / PIXELS;
+  const size_t out_blocks = ((size_t) c->out + OUTPUTS - 1) / OUTPUTS;
+  const dim3 grid ((unsigned) pixel_blocks, (unsigned) out_blocks, c->phases ? 4 : 1);
 
-  c.pixels = (size_t) krn_rows (y);
-  pixel_blocks = (c.pixels + PIXELS - 1) / PIXELS;
-  out_blocks = ((size_t) y.dim[3] + OUTPUTS - 1) / OUTPUTS;
-  if (w.dim[1] * w.dim[2] > MOST_TAPS || x.dim[1] > MOST || x.dim[2] > MOST ||
-      x.dim[3] > MOST / 4 || y.dim[3] > MOST / 4 || args->pad_before > MOST ||
-      args->pad_after > MOST || pixel_blocks > INT32_MAX)
+  if (pixel_blocks > INT32_MAX)
     return KRN_ERROR_UNSUPPORTED;
+  if (aligned)
+    convolve<true><<<grid, THREADS, SHARED_BYTES, stream->handle>>> (*c);
+  else
+    convolve<false><<<grid, THREADS, SHARED_BYTES, stream->handle>>> (*c);
+  return krn_cuda_launched ();
+}
+
+static struct conv
+make_conv (krn_tensor y, krn_tensor x, krn_tensor bias, krn_tensor add)
+{
+  struct conv c = {};
 
   c.y = (bf16 *) y.data;
   c.x = (const bf16 *) x.data;
-  c.w = (const bf16 *) w.data;
   c.bias = (const bf16 *) bias.data;
-  c.add = (const bf16 *) args->add.data;
+  c.add = (const bf16 *) add.data;
   c.y_stride = (size_t) y.stride;
   c.x_stride = (size_t) x.stride;
-  c.add_stride = (size_t) args->add.stride;
+  c.add_stride = (size_t) add.stride;
+  c.pixels = (size_t) krn_rows (y);
   c.h = (int) x.dim[1];
   c.w_in = (int) x.dim[2];
   c.h_out = (int) y.dim[1];
   c.w_out = (int) y.dim[2];
   c.in = (int) x.dim[3];
   c.out = (int) y.dim[3];
+  c.stride = 1;
+  c.pairs = starts_even (y) && starts_even (add);
+  return c;
+}
+
+krn_status
+krn_cuda_conv_phases (krn_stream *stream, krn_tensor y, krn_tensor x, const void *w,
+                      krn_tensor bias, krn_tensor add)
+{
+  struct conv c = make_conv (y, x, bias, add);
+
+  c.w = (const bf16 *) w;
+  c.pixels = (size_t) krn_rows (x);
+  c.h_out = c.h;
+  c.w_out = c.w_in;
+  c.kh = c.kw = 2;
+  c.phases = true;
+  return launch (stream, &c, c.in % 8 == 0 && krn_is_aligned (x));
+}
+
+krn_status
+krn_cuda_conv2d (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor bias,
+                 const struct krn_conv *args)
+{
+  enum { MOST = 1 << 24 }; /* of each size, so that sums of two fit an int */
+  struct conv c;
+  krn_status status;
+
+  if (!conv_fits (y, x, w, bias, args))
+    return KRN_ERROR_SHAPE;
+  if (w.dim[1] * w.dim[2] > MOST_TAPS || x.dim[1] > MOST || x.dim[2] > MOST ||
+      x.dim[3] > MOST / 4 || y.dim[3] > MOST / 4 || args->pad_before > MOST ||
+      args->pad_after > MOST)
+    return KRN_ERROR_UNSUPPORTED;
+  status = special (stream, y, x, w, bias, args);
+  if (status != KRN_ERROR_UNSUPPORTED)
+    return status;
+
+  c = make_conv (y, x, bias, args->add);
+  c.w = (const bf16 *) w.data;
   c.kh = (int) w.dim[1];
   c.kw = (int) w.dim[2];
   c.stride = args->stride;
   c.pad = args->pad_before;
   c.shift = args->upsample;
-  c.pairs = starts_even (y) && starts_even (args->add);
-
-  const dim3 grid ((unsigned) pixel_blocks, (unsigned) out_blocks);
-  if (c.in % 8 == 0 && krn_is_aligned (x) && krn_is_aligned (w))
-    convolve<true><<<grid, THREADS, SHARED_BYTES, stream->handle>>> (c);
-  else
-    convolve<false><<<grid, THREADS, SHARED_BYTES, stream->handle>>> (c);
-  return krn_cuda_launched ();
+  return launch (stream, &c, c.in % 8 == 0 && krn_is_aligned (x) && krn_is_aligned (w));
 }

@@ -147,7 +147,7 @@ conv (struct shape s, int add, bool with_bias)
   begin ("conv2d");
   check (&y, t.cpu->conv2d (t.cpu_stream, y.cpu, x.cpu, w.cpu, bias.cpu, &cpu),
          t.gpu->conv2d (t.stream, y.gpu, x.gpu, w.gpu, bias.gpu, &gpu),
-         s.upsample ? BF16_TWICE : BF16_ROUNDED); /* doubled: sums of weights are rounded */
+         s.upsample ? BF16_WEIGHED : BF16_ROUNDED); /* doubled: sums of weights are rounded */
   cpu.pad_after++;
   gpu.pad_after++;
   if (s.stride == 1)
