@@ -46,17 +46,16 @@ print_memory (eng_model_info *info)
     if (!eng_model_info_plan_memory (info, sizes[i], sizes[i], &m, &error))
       return cli_fail (error);
     const double kept = m.text_encoder * gb, dropped = m.text_encoder_dropped * gb;
-    const double rest = (m.transformer + m.vae + m.prompts) * gb;
-    const double work = (m.encode + m.denoise + m.decode) * gb;
+    const double rest = (m.transformer + m.vae + m.prompts + m.encode + m.denoise) * gb;
 
     if (i == 0)
       printf ("weights: text encoder %.2f (%.2f dropped), transformer %.2f, vae %.2f; "
-              "prompts %.2f\n%-10s %8s %8s %8s %8s %14s %9s %9s\n",
+              "prompts %.2f\n%-10s %8s %8s %8s %8s %14s %15s\n",
               kept, dropped, m.transformer * gb, m.vae * gb, m.prompts * gb, "size", "encode",
-              "denoise", "decode", "in bands", "in all, kept", "dropped", "in bands");
-    printf ("%4dx%-5d %8.2f %8.2f %8.2f %8.2f %14.2f %9.2f %9.2f\n", sizes[i], sizes[i],
-            m.encode * gb, m.denoise * gb, m.decode * gb, m.decode_banded * gb, rest + work + kept,
-            rest + work + dropped, rest + work + dropped - m.decode * gb + m.decode_banded * gb);
+              "denoise", "decode", "in bands", "in all, kept", "dropped, bands");
+    printf ("%4dx%-5d %8.2f %8.2f %8.2f %8.2f %14.2f %15.2f\n", sizes[i], sizes[i], m.encode * gb,
+            m.denoise * gb, m.decode * gb, m.decode_banded * gb, rest + kept + m.decode * gb,
+            rest + dropped + m.decode_banded * gb);
   }
   return CLI_OK;
 }

@@ -98,7 +98,8 @@ struct eng_memory {
   uint64_t text_encoder_dropped;           /* instead of text_encoder: what it passes through */
   uint64_t prompts;                        /* the last prompts, encoded */
   uint64_t encode, denoise, decode;        /* one picture */
-  uint64_t decode_banded; /* instead of decode, where that does not fit: a little slower */
+  uint64_t decode_banded; /* instead of decode where that does not fit, and with the text encoder
+                             dropped: a little slower */
 };
 
 /* For pictures of that size, in pixels.  Reads headers only; any thread; blocking. */

@@ -147,14 +147,15 @@ plan_room (struct eng_making *p, gboolean guided)
   memcpy (p->padded, padded, sizeof padded);
 }
 
-/* Decoding gives way first when memory is short: it is seldom, and a little slower then. */
+/* Decoding gives way first when memory is short: it is seldom, and a little slower then.  Where the
+ * text encoder is dropped it is short. */
 static void
 plan_picture (struct eng_making *p)
 {
-  p->banded = FALSE;
+  p->banded = p->pipeline->model->feed != NULL;
   plan_room (p, p->negative != NULL);
   plan_memory (p, &p->plan);
-  if (eng_lanes_could_fit (p->pipeline->lanes, &p->plan))
+  if (p->banded || eng_lanes_could_fit (p->pipeline->lanes, &p->plan))
     return;
   p->banded = TRUE;
   plan_room (p, p->negative != NULL);
@@ -217,7 +218,7 @@ set_shape (struct eng_making *p)
 static void
 reserve_default (eng_pipeline *pipeline)
 {
-  struct eng_making p = { .pipeline = pipeline };
+  struct eng_making p = { .pipeline = pipeline, .banded = pipeline->model->feed != NULL };
 
   p.params = eng_params_resolve (&(struct eng_params){ .prompt = "" }, pipeline->model->info, NULL);
   if (!p.params)

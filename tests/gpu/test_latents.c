@@ -28,10 +28,12 @@ group_parts (int64_t parts, int64_t rows, int64_t w, int64_t c, int groups, floa
 {
   struct pair x = pair_input (KRN_BF16, parts, rows, w, c, centre);
   struct pair y = pair_output (KRN_BF16, parts, rows, w, c);
-  struct pair stats = pair_output (KRN_F32, 1, parts, groups, 2);
+  struct pair stats = pair_vector (KRN_F32, parts * groups * 2, 0.f);
   struct pair scale = pair_vector (KRN_BF16, c, 1.f), bias = pair_vector (KRN_BF16, c, 0.f);
   krn_status cpu = KRN_OK, gpu = KRN_OK;
 
+  stats.cpu = krn_tensor_make (stats.cpu.data, KRN_F32, 1, parts, groups, 2);
+  stats.gpu = krn_tensor_make (stats.gpu.data, KRN_F32, 1, parts, groups, 2);
   begin ("group_stats");
   for (int64_t i = 0; i < parts; i++) {
     krn_tensor from[2] = { krn_row_view (x.cpu, i * rows * w, rows * w),
