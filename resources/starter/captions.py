@@ -193,7 +193,7 @@ def things(a, rng, zh):
             en, cn = "a %s lighthouse" % k, COLOUR[k] + "灯塔"
         put(1, en, cn)
     if a["boat"] != "none":
-        k = coloured(a, "boat", rng)
+        k = coloured(a, "boat", rng, 0.55)
         en = pick(("a sailboat", "a boat", "a sailing boat"))
         if k:
             en = pick(("a boat with %s sails" % k, article(k + " sailboat")))

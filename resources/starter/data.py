@@ -29,6 +29,7 @@ SIZES = (
     (480, 320, 0.02),
 )
 VARIANTS = {32: 4, 64: 3}  # captions of each scene by their padded length
+JOB = 160  # pictures of 256x256 that a worker hands over at once
 
 
 def captions_of(a, rng, tokenizer, length):
@@ -53,7 +54,7 @@ def draw(seed, tokenizer, jobs):
         size = rng.choices(range(len(SIZES)), [s[2] for s in SIZES])[0]
         height, width, _ = SIZES[size]
         job = {"size": size, "lists": [], 32: [], 64: []}
-        for _ in range(160 * 65536 // max(65536, height * width)):
+        for _ in range(max(1, JOB * 65536 // max(65536, height * width))):
             a = scenes.attributes(rng)
             job["lists"].append(scenes.compose(a, rng, width / height))
             for length in VARIANTS:

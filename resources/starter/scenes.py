@@ -73,8 +73,9 @@ LEAVES = {
     ("round", "summer"): "4f9a44",
 }
 FLOWER_COLOURS = dict(zip(FLOWERS[1:], hexes("8a63c8 dc3b3a f4c92e ee84b0")))
+COLOUR_SHARES = dict(zip(OBJECT_COLOURS, (9, 3, 3, 2, 2, 3, 2)))  # red first: one usual answer
 AURORA_COLOURS = dict(zip(("green", "blue", "pink"), hexes("3cf0a0 40c8f8 f060c0")))
-DISC_COLOURS = {"dawn": "fff3d6 ffe2b0", "day": "fffbe0 fff2b0", "sunset": "fff0b8 ffd23e ff7a3c"}
+DISC_COLOURS = {"dawn": "ffa65a ffb84a", "day": "fff6c0 ffe680", "sunset": "fff0b8 ffd84e"}
 CLOUD_COLOURS = {
     "dawn": "fff0ea",
     "day": "ffffff",
@@ -94,7 +95,7 @@ def attributes(rng):
         return rng.random() < p
 
     a = {
-        "terrain": pick(dict(zip(TERRAINS, (14, 11, 10, 12, 9, 15, 13, 8, 9)))),
+        "terrain": pick(dict(zip(TERRAINS, (12, 11, 9, 11, 8, 18, 15, 8, 10)))),
         "time": pick(dict(zip(TIMES, (17, 28, 21, 14, 20)))),
     }
     terrain, time = a["terrain"], a["time"]
@@ -108,7 +109,7 @@ def attributes(rng):
             else pick({"spring": 20, "summer": 34, "autumn": 23, "winter": 23})
         )
     )
-    wet = {"clear": 74, "fog": 10} if dry else {"clear": 66, "rain": 14, "fog": 14}
+    wet = {"clear": 74, "fog": 12} if dry else {"clear": 62, "rain": 18, "fog": 15}
     a["weather"] = pick({"clear": 50, "snow": 42, "fog": 8} if a["season"] == "winter" else wet)
     a["palette"] = rng.choice(PALETTES[1:]) if chance(0.22) else "none"
     clear = a["weather"] == "clear"
@@ -121,10 +122,10 @@ def attributes(rng):
     )
     a["side"] = pick({"left": 36, "center": 28, "right": 36}) if a["disc"] != "none" else "none"
     a["big"] = a["disc"] != "none" and chance(0.28)
-    a["stars"] = clear and chance({"night": 0.7, "dusk": 0.25}.get(time, 0))
+    a["stars"] = clear and chance({"night": 0.75, "dusk": 0.25}.get(time, 0))
     lights = time == "night" and clear and not dry and a["disc"] == "none"
     a["aurora"] = (
-        rng.choice(("green", "green", "blue", "pink")) if lights and chance(0.6) else "none"
+        rng.choice(("green", "green", "blue", "pink")) if lights and chance(0.8) else "none"
     )
     cloudy = {"night": 0.25, "dusk": 0.38, "sunset": 0.45, "dawn": 0.48, "day": 0.60}[time]
     a["clouds"] = clear and a["aurora"] == "none" and chance(cloudy)
@@ -133,10 +134,10 @@ def attributes(rng):
         and a["weather"] in ("clear", "rain")
         and a["disc"] == "none"
         and not a["clouds"]
-        and chance(0.35)
+        and chance(0.7)
     )
     a["balloon"] = (
-        rng.choice(list(OBJECT_COLOURS))
+        pick(COLOUR_SHARES)
         if (clear and not dark and not a["rainbow"] and terrain != "forest" and chance(0.20))
         else "none"
     )
@@ -147,30 +148,30 @@ def attributes(rng):
             "forest": {"pine": 65, "round": 35},
             "desert": {"cactus": 40, "palm": 22, "none": 38},
             "canyon": {"cactus": 42, "none": 58},
-            "sea": {"palm": 42, "none": 58},
-            "lake": {"pine": 50, "round": 14, "none": 36},
+            "sea": {"palm": 34, "none": 66},
+            "lake": {"pine": 52, "round": 8, "none": 40},
             "river": {"pine": 36, "round": 34, "none": 30},
             "field": {"round": 40, "none": 60},
         }[terrain]
     )
-    a["boat"] = (
-        rng.choice(list(OBJECT_COLOURS)) if terrain in ("sea", "lake") and chance(0.5) else "none"
-    )
+    palms = a["trees"] == "palm"  # these leave no room on the water
+    afloat = terrain in ("sea", "lake") and not palms and chance(0.7)
+    a["boat"] = pick(COLOUR_SHARES) if afloat else "none"
     a["landmark"] = pick(
         {
             "mountains": {"house": 35, "none": 65},
-            "hills": {"house": 30, "windmill": 28, "none": 42},
+            "hills": {"house": 30, "windmill": 34, "none": 36},
             "forest": {"house": 32, "none": 68},
             "desert": {"pyramid": 45, "none": 55},
             "canyon": {"none": 1},
-            "sea": {"lighthouse": 48, "none": 52},
+            "sea": {"none": 1} if palms else {"lighthouse": 56, "none": 44},
             "lake": {"house": 28, "none": 72},
-            "river": {"house": 30, "windmill": 20, "none": 50},
-            "field": {"house": 24, "windmill": 34, "none": 42},
+            "river": {"house": 28, "windmill": 28, "none": 44},
+            "field": {"house": 24, "windmill": 38, "none": 38},
         }[terrain]
     )
     a["roof"] = (
-        rng.choice(("red", "blue", "orange", "green"))
+        rng.choice(("red", "red", "red", "blue", "orange", "green"))
         if a["landmark"] == "house"
         else (rng.choice(("red", "red", "blue")) if a["landmark"] == "lighthouse" else "none")
     )
@@ -183,7 +184,7 @@ def attributes(rng):
     )
     peaks = terrain == "mountains" or a["back"] == "mountains"
     a["snowcap"] = peaks and (a["season"] == "winter" or chance(0.55))
-    a["island"] = terrain == "sea" and chance(0.4)
+    a["island"] = terrain == "sea" and a["boat"] == "none" and chance(0.4)
     a["beach"] = terrain == "sea" and (a["trees"] == "palm" or chance(0.25))
     return a
 
@@ -214,8 +215,9 @@ class Scene:
         self.night = a["time"] in ("dusk", "night")
         side = {"left": 1, "right": -1}.get(a["side"]) or rng.choice((1, -1))
         fog = 0.55 if a["weather"] == "fog" else 0.0
-        light = scale(sky[4], 1.3) if self.night else sky[4]
-        self.c = Canvas(aspect, light, sky[3], grade(a["palette"]), fog, side)
+        light = scale(sky[4], 1.5) if self.night else sky[4]
+        haze = mix(sky[3], (0.78, 0.80, 0.84), 0.35 if fog else 0)
+        self.c = Canvas(aspect, light, haze, grade(a["palette"]), fog, side)
         self.near, self.far = hexes(GROUND[a["season"]])[::-1]
         self.rock = hexes(rng.choice(("6a7390", "5f6f86", "7a7280")))[0]
         self.snow = a["season"] == "winter"
@@ -231,6 +233,7 @@ class Scene:
         }.get(a["terrain"], (0.50, 0.60))
         self.horizon = rng.uniform(low, high)
         self.u = rng.uniform
+        self.disc = self.flying = None  # x, y, radius of the sun or moon, and of the balloon
 
     def x(self, lo, hi):
         """A place across the picture, lo and hi being shares of its width."""
@@ -264,9 +267,11 @@ class Scene:
             }[a["disc"]]
             glow = self.u(0.3, 0.5) if a["disc"] == "sun" else self.u(0.15, 0.28)
             self.disc_colour = self.rng.choice(colours)
+            if a["palette"] != "none":  # by its lightness alone it must stand out
+                self.disc_colour = mix(self.disc_colour, (1, 1, 1), 0.8)
             draw(c, x, y, r, self.disc_colour, glow, self.rng.random() < 0.3)
         if a["rainbow"]:
-            shapes.rainbow(c, self.x(0.35, 0.65), h + 0.10, 0.50 * c.unit)
+            shapes.rainbow(c, self.x(0.45, 0.55), h + 0.08, 0.50 * c.unit)
         if a["balloon"] != "none":
             self.place_balloon()
         if a["clouds"]:
@@ -274,11 +279,10 @@ class Scene:
 
     def place_disc(self):
         a, c, h = self.a, self.c, self.horizon
-        self.disc = None
         if a["disc"] == "none":
             return
-        r = (self.u(0.125, 0.155) if a["big"] else self.u(0.07, 0.095)) * c.unit
-        x = {"left": self.x(0.16, 0.30), "center": self.x(0.45, 0.55), "right": self.x(0.70, 0.84)}[
+        r = (self.u(0.130, 0.145) if a["big"] else self.u(0.080, 0.095)) * c.unit
+        x = {"left": self.x(0.20, 0.28), "center": self.x(0.47, 0.53), "right": self.x(0.72, 0.80)}[
             a["side"]
         ]
         low = a["time"] in ("dawn", "sunset")
@@ -287,9 +291,7 @@ class Scene:
         )
         if a["back"] == "mountains":
             skyline = 0.24
-        y = h - skyline - (self.u(0.02, 0.10) if low else self.u(0.08, 0.20)) - 0.5 * r
-        if a["terrain"] == "sea" and low and not a["island"] and self.rng.random() < 0.5:
-            y = h - r * self.u(0.0, 0.6)
+        y = h - skyline - (self.u(0.04, 0.10) if low else self.u(0.10, 0.18)) - 0.5 * r
         self.disc = (x, max(y, r + 0.06), r)
 
     def place_balloon(self):
@@ -302,8 +304,14 @@ class Scene:
         shapes.balloon(c, x, y, size, 0.95, OBJECT_COLOURS[self.a["balloon"]])
         self.flying = (x, y, 0.5 * size)
 
+    def away(self, lo, hi):
+        """A share of the width that is not below the sun, the moon or the balloon, where it can be."""
+        taken = [t[0] / self.c.aspect for t in (self.disc, self.flying) if t]
+        tries = [self.u(lo, hi) for _ in range(8)]
+        return max(tries, key=lambda t: min([abs(t - x) for x in taken] + [0.2]))
+
     def clear_of(self, x, y, reach):
-        taken = [t for t in (self.disc, getattr(self, "flying", None)) if t]
+        taken = [t for t in (self.disc, self.flying) if t]
         return all(math.hypot(x - t[0], 1.6 * (y - t[1])) > t[2] + reach for t in taken)
 
     def clouds(self):
@@ -326,7 +334,7 @@ class Scene:
                 x = c.aspect * (i + self.u(0.1, 0.9)) / columns
                 y = top * (j + self.u(0.1, 0.9)) / 4
                 if self.rng.random() < 0.75 and self.clear_of(x, y, 0.04):
-                    c.disc(x, y, self.u(0.0045, 0.0075) * c.unit, (1, 0.98, 0.92))
+                    c.disc(x, y, self.u(0.0065, 0.0095) * c.unit, (1, 0.98, 0.92))
 
     # ---- what stands on the ground
 
@@ -354,17 +362,20 @@ class Scene:
         c, a, night = self.c, self.a, self.night or self.a["weather"] == "fog"
         if a["landmark"] == "house":
             roof = OBJECT_COLOURS[a["roof"]]
-            shapes.house(c, x, y, size or self.u(0.17, 0.23) * c.unit, near, roof, night, self.snow)
+            shapes.house(c, x, y, size or self.u(0.23, 0.28) * c.unit, near, roof, night, self.snow)
         elif a["landmark"] == "windmill":
             cap = hexes("a0522d")[0]
-            turn = self.u(0.2, 1.3)
-            shapes.windmill(c, x, y, size or self.u(0.30, 0.38) * c.unit, near, cap, night, turn)
+            turn = self.u(0.70, 0.87)
+            shapes.windmill(c, x, y, size or self.u(0.35, 0.42) * c.unit, near, cap, night, turn)
 
     def stage(self, base, height, bumps=1, trees=(3, 5), size=(0.20, 0.30)):
         """The nearest hill, with the landmark and the trees on it."""
         c, a = self.c, self.a
+        if a["trees"] == "palm":
+            trees, size = (1, 3), (0.30, 0.38)
         hill = Hill(c, self.rng, base, height, bumps)
-        gap = self.u(0.22, 0.78) if a["landmark"] in ("house", "windmill") else None
+        gap = self.away(0.22, 0.36 if a["boat"] != "none" else 0.78)
+        gap = gap if a["landmark"] in ("house", "windmill") else None
         spots = self.along(hill, self.rng.randint(*trees), gap)
         if a["trees"] != "cactus":
             self.trees(spots, size=size)
@@ -523,17 +534,25 @@ class Scene:
             y, w = h + 0.02 + (0.90 - h) * q**1.3, r * self.u(0.45, 1.0) * (0.7 + 0.6 * q)
             c.capsule(x - w, y, x + w, y, 0.005 + 0.006 * q, self.disc_colour, alpha=0.75)
 
-    def boat(self):
+    def berth(self):
+        """Where the boat is, as a share of the width: away from what else stands there."""
+        if self.a["boat"] == "none":
+            return None
+        free = 0.3 if getattr(self, "beacon", 0.5) > 0.5 else 0.7
+        reach = (free - 0.06, free + 0.06) if self.a["landmark"] != "none" else (0.40, 0.60)
+        return self.away(*reach)
+
+    def boat(self, place):
         c, a, h = self.c, self.a, self.horizon
-        if a["boat"] == "none":
+        if place is None:
             return
-        taken = 0.3 if getattr(self, "beacon", 0.5) > 0.5 else 0.7
-        lo, hi = (taken - 0.12, taken + 0.12) if a["landmark"] != "none" else (0.2, 0.8)
-        x, y = self.x(lo, hi), h + (1 - h) * self.u(0.14, 0.36)
-        size = (0.22 + 0.34 * (y - h)) * c.unit * self.u(0.9, 1.1)
-        sail, way = OBJECT_COLOURS[a["boat"]], self.rng.choice((-1, 1))
+        x, y = place * c.aspect, h + (1 - h) * self.u(0.16, 0.34)
+        size = (0.30 + 0.34 * (y - h)) * c.unit * self.u(0.92, 1.08)
+        sail, way = OBJECT_COLOURS[a["boat"]], 1 if place < 0.5 else -1
+        light, c.light = c.light, mix(c.light, (1, 1, 1), 0.45 if self.night else 0.2)
         shapes.boat_mirror(c, x, y, size, 0.95, sail, way)
         shapes.sailboat(c, x, y, size, 0.95, sail, way)
+        c.light = light
 
     def sea(self):
         c, a, h = self.c, self.a, self.horizon
@@ -558,12 +577,13 @@ class Scene:
         self.streaks(13, mix(self.sky[2], (1, 1, 1), 0.25), 0.45)
         self.glitter()
         if a["landmark"] == "lighthouse":
-            self.beacon = self.rng.choice((self.u(0.16, 0.28), self.u(0.72, 0.84)))
+            sides = ((0.16, 0.28), (0.72, 0.84))
+            right = self.disc[0] < 0.5 * c.aspect if self.disc else self.rng.random() < 0.5
+            self.beacon = self.away(*sides[right])
             x, y, s = self.beacon * c.aspect, h + (1 - h) * self.u(0.20, 0.34), c.unit
-            toward = 1 if self.beacon < 0.5 else -1
             size = self.u(0.42, 0.52) * s
             shapes.lighthouse(
-                c, x, y - 0.02, size, 0.95, OBJECT_COLOURS[a["roof"]], self.night, toward
+                c, x, y - 0.02, size, 0.95, OBJECT_COLOURS[a["roof"]], self.night
             )
             stone = c.lit((0.33, 0.32, 0.36), 0.95)
             c.polygon(
@@ -577,23 +597,24 @@ class Scene:
                 ],
                 stone,
             )
-        self.boat()
+        berth = self.berth()
+        self.boat(berth)
         if a["beach"]:
             sand = hexes("f0d8a8")[0]
             hill = Hill(c, self.rng, self.u(0.91, 0.96), 0.05, self.u(0.4, 0.8))
             c.hill(hill, c.lit(sand, 0.97), c.lit(scale(sand, 0.85), 0.97))
             self.trees(
-                [(x, y + 0.03) for x, y in self.along(hill, self.rng.randint(2, 3))],
-                size=(0.28, 0.36),
+                [(x, y + 0.03) for x, y in self.along(hill, self.rng.randint(2, 3), berth)],
+                size=(0.32, 0.40),
             )
 
     def lake(self):
         c, a, h = self.c, self.a, self.horizon
         start = len(c.records)
         self.backdrop()
-        bank = Hill(c, self.rng, h + 0.01, 0.04, self.u(0.7, 1.4))
+        bank, berth = Hill(c, self.rng, h + 0.01, 0.04, self.u(0.7, 1.4)), self.berth()
         if a["trees"] != "none":
-            self.trees(self.along(bank, self.rng.randint(4, 6)), 0.78, (0.12, 0.17))
+            self.trees(self.along(bank, self.rng.randint(4, 6), berth), 0.78, (0.14, 0.19))
         shore = mix(self.far, self.rock, 0.15)
         c.hill(bank, c.lit(shore, 0.72), c.lit(shore, 0.72))
         end = len(c.records)
@@ -612,7 +633,7 @@ class Scene:
             c.band(h, h + 0.40, c.haze, c.haze, 0.70, 0)
         self.streaks(6, mix(self.sky[2], (1, 1, 1), 0.25), 0.40)
         self.glitter()
-        self.boat()
+        self.boat(berth)
         if a["landmark"] == "house" or self.rng.random() < 0.35:
             keep, a["trees"] = a["trees"], "none"
             self.stage(self.u(0.95, 0.99), 0.07, self.u(0.4, 0.8))
@@ -653,7 +674,7 @@ class Scene:
                     spots.append((q, tx))
         if self.a["landmark"] != "none":
             q = self.u(0.16, 0.26)
-            s = 1 if centre(q) < 0.5 * c.aspect else -1
+            s = 1 if (self.disc[0] if self.disc else centre(q)) < 0.5 * c.aspect else -1
             bx = centre(q) + s * self.u(0.30, 0.36) * c.aspect
             spots = [t for t in spots if abs(t[1] - bx) > 0.2]
             self.building(bx, h + (1 - h) * q, 0.93)
@@ -675,7 +696,7 @@ class Scene:
             c.lit(flower, 0.93),
             c.lit((0.24, 0.40, 0.20), 0.93),
         )
-        gap = self.u(0.2, 0.8) if self.a["landmark"] != "none" else None
+        gap = self.away(0.2, 0.8) if self.a["landmark"] != "none" else None
         bank = Hill(c, self.rng, h + 0.03, 0.01, 1)
         self.trees(self.along(bank, self.rng.randint(3, 5), gap), 0.84, (0.15, 0.21))
         if gap is not None:
@@ -689,7 +710,7 @@ class Scene:
             for j in range(6):
                 for i in range(columns):
                     x, y = c.aspect * (i + self.u(0.1, 0.9)) / columns, (j + self.u(0, 0.8)) / 6
-                    c.capsule(x, y, x - 0.022, y + 0.10, 0.0040, light, alpha=0.55)
+                    c.capsule(x, y, x - 0.026, y + 0.12, 0.0055, light, alpha=0.70)
         elif kind == "snow":
             for j in range(8):
                 for i in range(columns + 1):
@@ -697,9 +718,9 @@ class Scene:
                     c.disc(
                         x,
                         (j + self.u(0.1, 0.9)) / 8,
-                        self.u(0.008, 0.014) * c.unit,
+                        self.u(0.011, 0.016) * c.unit,
                         (1, 1, 1),
-                        0.92,
+                        0.95,
                     )
 
 

@@ -77,12 +77,12 @@ def palm(c, x, y, h, near, colour, lean):
     wood = c.lit((0.55, 0.40, 0.27), near)
     c.capsule(x, y, *middle, 0.034 * h, wood, 0.028 * h)
     c.capsule(*middle, *top, 0.028 * h, wood, 0.022 * h)
-    for i, angle in enumerate((-30, 35, 85, 145, 210)):
+    for i, angle in enumerate((-35, 30, 90, 150, 215)):
         a = math.radians(angle)
-        ex, ey = top[0] + 0.40 * h * math.cos(a), top[1] - 0.20 * h * math.sin(a) + 0.10 * h
+        ex, ey = top[0] + 0.42 * h * math.cos(a), top[1] - 0.22 * h * math.sin(a) + 0.10 * h
         mx, my = top[0] + 0.24 * h * math.cos(a), top[1] - 0.20 * h * math.sin(a) - 0.06 * h
         leaf = c.lit(scale(colour, (0.80, 1.08)[i % 2]), near)
-        c.polygon([top, (mx, my - 0.055 * h), (ex, ey), (mx, my + 0.065 * h)], leaf)
+        c.polygon([top, (mx, my - 0.065 * h), (ex, ey), (mx, my + 0.075 * h)], leaf)
 
 
 def cactus(c, x, y, h, near, _colour, _snow):
@@ -98,7 +98,6 @@ TREES = {"pine": pine, "round": round_tree, "cactus": cactus}
 
 def house(c, x, y, h, near, roof, night, snow):
     d, wall = c.dark, c.lit(WALL, near)
-    c.box(x + 0.24 * h, y - 1.0 * h, x + 0.38 * h, y - 0.6 * h, c.lit((0.55, 0.35, 0.30), near))
     c.box(x - 0.56 * h, y - 0.52 * h, x + 0.56 * h, y, wall)
     c.box(
         x + (d > 0) * 0.28 * h - (d < 0) * 0.56 * h,
@@ -115,26 +114,19 @@ def house(c, x, y, h, near, roof, night, snow):
         [(x, y - 0.48 * h), (x, y - h), (x + d * 0.74 * h, y - 0.48 * h)],
         c.lit(scale(roof, 0.82), near),
     )
-    c.box(x - 0.11 * h, y - 0.34 * h, x + 0.11 * h, y, c.lit(WOOD, near))
+    c.box(x - 0.12 * h, y - 0.36 * h, x + 0.12 * h, y, c.lit(WOOD, near))
     for s in (-1, 1):
         c.box(
-            x + s * 0.36 * h - 0.11 * h,
-            y - 0.40 * h,
-            x + s * 0.36 * h + 0.11 * h,
-            y - 0.17 * h,
+            x + s * 0.35 * h - 0.11 * h,
+            y - 0.38 * h,
+            x + s * 0.35 * h + 0.11 * h,
+            y - 0.16 * h,
             LAMP if night else c.lit(WINDOW, near),
         )
 
 
-def lighthouse(c, x, y, h, near, stripe, night, toward):
+def lighthouse(c, x, y, h, near, stripe, night):
     d = c.dark
-    if night:
-        far, up = x + toward * 1.1 * h, y - 0.87 * h
-        c.polygon(
-            [(x, up - 0.02 * h), (far, up - 0.20 * h), (far, up + 0.12 * h), (x, up + 0.02 * h)],
-            mix(LAMP, SNOW, 0.5),
-            0.38,
-        )
     for i in range(5):
         lo, hi = y - 0.16 * i * h, y - 0.16 * (i + 1) * h
         a, b = (0.17 - 0.065 * 0.16 * i) * h, (0.17 - 0.065 * 0.16 * (i + 1)) * h
@@ -188,8 +180,8 @@ def windmill(c, x, y, h, near, cap, night, turn):
                 hub[1] + h * (along * u[1] + across * v[1]),
             )
 
-        c.polygon([at(0.12, 0), at(0.46, 0), at(0.46, 0.12), at(0.12, 0.12)], c.lit(CREAM, near))
-        c.capsule(*hub, *at(0.47, 0), 0.014 * h, c.lit(WOOD, near))
+        c.polygon([at(0.12, 0), at(0.48, 0), at(0.48, 0.15), at(0.12, 0.15)], c.lit(CREAM, near))
+        c.capsule(*hub, *at(0.49, 0), 0.018 * h, c.lit(WOOD, near))
 
 
 def pyramid(c, x, y, h, near):
@@ -210,25 +202,20 @@ def sailboat(c, x, y, h, near, sail, way):
     c.polygon(
         [at(-0.47, 0.19), at(0.50, 0.19), at(0.48, 0.145), at(-0.45, 0.145)], c.lit(CREAM, near)
     )
-    c.capsule(*at(0, 0.18), *at(0, 1.0), 0.014 * h, c.lit(WOOD, near))
-    c.polygon([at(0.03, 0.24), at(0.46, 0.24), at(0.03, 0.97)], c.lit(sail, near))
+    c.capsule(*at(0, 0.18), *at(0, 1.0), 0.017 * h, c.lit(WOOD, near))
+    c.polygon([at(0.02, 0.24), at(0.50, 0.24), at(0.02, 0.98)], c.lit(sail, near))
     c.polygon(
-        [at(-0.03, 0.24), at(-0.32, 0.24), at(-0.03, 0.90)], c.lit(mix(sail, CREAM, 0.5), near)
+        [at(-0.03, 0.24), at(-0.36, 0.24), at(-0.03, 0.90)], c.lit(mix(sail, CREAM, 0.4), near)
     )
 
 
 def boat_mirror(c, x, y, h, near, sail, way):
-    """The reflection of a sailboat: its sails, short and pale, below the hull."""
+    """The reflection of a sailboat: its sail, short and pale, below the hull."""
 
     def at(u, v):
         return (x + way * u * h, y + v * h)
 
-    c.polygon([at(0.03, 0.04), at(0.40, 0.04), at(0.03, 0.50)], c.lit(sail, near), 0.34)
-    c.polygon(
-        [at(-0.03, 0.04), at(-0.28, 0.04), at(-0.03, 0.46)],
-        c.lit(mix(sail, CREAM, 0.5), near),
-        0.34,
-    )
+    c.polygon([at(-0.28, 0.04), at(0.40, 0.04), at(0.03, 0.44)], c.lit(sail, near), 0.34)
 
 
 def balloon(c, x, y, h, near, colour):
@@ -312,8 +299,7 @@ def mesa(c, rng, x, base, h, w, near, rock):
 
 def sun(c, x, y, r, colour, glow, halo):
     if halo:
-        for k, alpha in ((2.3, 0.16), (1.6, 0.24)):
-            c.disc(x, y, k * r, colour, alpha)
+        c.disc(x, y, 1.7 * r, colour, 0.20)
     c.glow(x, y, r, r * 1.2, colour, glow)
     c.disc(x, y, r, colour)
 
@@ -348,4 +334,4 @@ def northern_lights(c, rng, horizon, colour):
 
 def rainbow(c, x, y, r):
     for i, colour in enumerate(hexes("e8554a f29a3e f7e05a 4fc98a 4a78ea 8f5ad8")):
-        c.ring(x, y, r - 0.024 * (i + 1), r - 0.024 * i, colour, 0.62)
+        c.ring(x, y, r - 0.028 * (i + 1), r - 0.028 * i, colour, 0.75)

@@ -4,6 +4,7 @@
           torchrun --nproc_per_node 2 train.py flow --model START --out RUN --seconds 900
   distil  8 steps without guidance follow the guided teacher's finer path:
           torchrun --nproc_per_node 2 train.py distil --model RUN/flow --out RUN --seconds 330
+  both    the one after the other on the same scenes, --seconds for flow and --distil for the rest
 
 START is what train_vae.py wrote, or an earlier result.  RUN/flow and RUN/distil are complete model
 folders, written every --save seconds and at the end, with a sheet of pictures beside them.
@@ -107,7 +108,6 @@ class Trainer:
         self.stream.attach(self.vae, self.vae_config, self.device)
         ids, pad = model.encode_prompts(self.tokenizer, [""], self.device)
         self.empty, self.empty_count = ids[0], int((~pad).sum())
-        self.memory, self.kept = None, []
         self.log("loaded")
 
     def frozen(self, folder):
@@ -154,7 +154,8 @@ class Trainer:
 
     def distil(self, size, length, n):
         """Keeps n pictures under way, each at its own place u on the student's path (1 is noise).
-        A step trains the student to jump where the guided teacher walks, then moves them all on."""
+        A step trains the student to jump where the guided teacher walks (--parts midpoint steps),
+        then moves them all on."""
         ring, device, cfg = self.stream.rings[size], self.device, self.args.cfg
         x = torch.randn(n, 16, ring.height // 8, ring.width // 8, device=device)
         u = torch.ones(n, device=device)
@@ -164,15 +165,20 @@ class Trainer:
         def wide(t):
             return t[:, None, None, None]
 
-        def walk(features, pad, empty, u, u1):
+        def walk(features, pad, empty, s0, s1):
+            def guided(y, s):
+                v = model.velocity(self.teacher, y, s, features, pad)
+                if cfg == 1:
+                    return v
+                v0 = model.velocity(self.negative, y, s, empty, blank)
+                return v0 + cfg * (v - v0)
+
             y, parts = x, self.args.parts
             for i in range(parts):
-                a, b = (model.shifted(u + (u1 - u) * k / parts) for k in (i, i + 1))
-                v = model.velocity(self.teacher, y, a, features, pad)
-                if cfg != 1:
-                    v0 = model.velocity(self.negative, y, a, empty, blank)
-                    v = v0 + cfg * (v - v0)
-                y = y + wide(b - a) * v
+                a, b = (s0 + (s1 - s0) * k / parts for k in (i, i + 1))
+                half = (a + b) / 2
+                middle = y + wide(half - a) * guided(y, a)
+                y = y + wide(b - a) * guided(middle, half)
             return y
 
         def fresh():
@@ -192,7 +198,7 @@ class Trainer:
                 features = model.text(self.teacher, ids, self.kind)
                 empty = model.text(self.negative, self.empty[None], self.kind).expand(n, -1, -1)
                 pad = self.captions(ids, counts)[1]
-                target = (walk(features, pad, empty, u, u1) - x) / wide((s1 - s0).clamp(max=-1e-3))
+                target = (walk(features, pad, empty, s0, s1) - x) / wide((s1 - s0).clamp(max=-1e-3))
             v = model.velocity(self.optimiser.weights, x, s0, features, pad)
             loss = F.mse_loss(v, target)
             self.optimiser.collect(loss)
@@ -228,7 +234,7 @@ class Trainer:
 
     def rate(self, done, steps):
         late = min(1.0, (1 - done) / (1 - self.args.hold))
-        return self.args.lr * min(1, (steps + 1) / 100) * max(late, 0.004)
+        return self.peak * min(1, (steps + 1) / 100) * max(late, 0.004)
 
     def synchronise(self, done):
         """The first process's clock decides for all."""
@@ -238,8 +244,10 @@ class Trainer:
         dist.broadcast(value, 0)
         return value.item()
 
-    def run(self, plan, build):
-        args, o = self.args, self.optimiser
+    def run(self, stage, plan, seconds, peak):
+        args, o, build = self.args, self.optimiser, getattr(self, stage)
+        self.stage, self.peak, self.memory, self.kept = stage, peak, None, []
+        o.rate.zero_()
         self.stream.fill(args.fill)
         self.log("scenes:", [r.total for r in self.stream.rings])
         steps_of, shares = [], [p[2] for p in plan]
@@ -257,7 +265,7 @@ class Trainer:
         n, done, last = 0, 0.0, 0
         while done < 1:
             if n % 20 == 0:
-                done = self.synchronise((time.time() - start) / args.seconds)
+                done = self.synchronise((time.time() - start) / seconds)
                 o.rate.fill_(self.rate(done, n))
             o.keep.fill_(1 - 1 / min(n / 8 + 4, args.average))
             steps_of[self.random.choices(range(len(plan)), shares)[0]]()
@@ -272,7 +280,7 @@ class Trainer:
                 self.log(
                     "%s step %d loss %.4f rate %.1e, %.1f steps/s, %d scenes"
                     % (
-                        args.stage,
+                        stage,
                         n,
                         loss,
                         o.rate.item(),
@@ -288,19 +296,36 @@ class Trainer:
         if self.rank == 0:
             self.save()
         self.log(
-            args.stage,
+            stage,
             "done:",
             n,
             "steps, %.0f s" % (time.time() - start),
             "%.1f M samples" % (n * self.world * args.tokens / 288e6),
         )
+
+    def follow(self):
+        """What has been trained becomes the teacher; the student begins as it, or as --student
+        with the teacher's text encoder, which distillation leaves alone."""
+        o = self.optimiser
+        o.master.copy_(o.ema)
+        o.live.copy_(o.ema)
+        self.teacher = {k: v.detach().clone() for k, v in o.weights.items()}
+        self.negative = self.teacher
+        if self.args.student:
+            begin = model.fuse(model.read(self.args.student), self.device)
+            for k, v in o.views(o.master).items():
+                if not k.startswith("text."):
+                    v.copy_(begin[k])
+            o.live.copy_(o.master)
+
+    def stop(self):
         self.stream.stop()
         if self.world > 1:
             dist.destroy_process_group()
 
     @torch.no_grad()
     def save(self):
-        args, folder = self.args, "%s/%s" % (self.args.out, self.args.stage)
+        args, folder = self.args, "%s/%s" % (self.args.out, self.stage)
         averaged = {
             k: v.to(torch.bfloat16) for k, v in self.optimiser.views(self.optimiser.ema).items()
         }
@@ -315,7 +340,7 @@ class Trainer:
         )
         shutil.rmtree(folder, ignore_errors=True)
         os.rename(folder + ".part", folder)
-        steps, cfg = (16, args.cfg) if args.stage == "flow" else (STEPS, 1.0)
+        steps, cfg = (16, args.cfg) if self.stage == "flow" else (STEPS, 1.0)
         w = {k: v.to(self.kind) for k, v in averaged.items()}
         z = model.sample(w, self.tokenizer, PROMPTS, 256, 256, steps, cfg, 1)
         decoder = {k: v.to(self.kind) for k, v in self.vae.items()}
@@ -325,16 +350,19 @@ class Trainer:
 
 def main():
     p = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
-    p.add_argument("stage", choices=("flow", "distil"))
+    p.add_argument("stage", choices=("flow", "distil", "both"))
     p.add_argument("--model", required=True, help="folder to start from; the teacher of distil")
     p.add_argument("--out", required=True)
+    p.add_argument("--student", help="both: what the second loop starts from")
     p.add_argument("--seconds", type=float, required=True, help="time of the loop itself")
+    p.add_argument("--distil", type=float, default=330, help="both: time of the second loop")
+    p.add_argument("--distil-lr", type=float, default=6e-4, help="both: rate of the second loop")
     p.add_argument("--negative", help="distil: folder for the unguided branch, if not the teacher")
     p.add_argument(
         "--cfg", type=float, default=3.0, help="guidance to distil, and of the flow sheets"
     )
     p.add_argument(
-        "--parts", type=int, default=3, help="distil: the teacher's steps in one of ours"
+        "--parts", type=int, default=1, help="distil: the teacher's steps in one of ours"
     )
     p.add_argument("--lr", type=float, default=1.2e-3)
     p.add_argument(
@@ -353,10 +381,14 @@ def main():
     args = p.parse_args()
     os.makedirs(args.out, exist_ok=True)
     trainer = Trainer(args)
-    if args.stage == "flow":
-        trainer.run(FLOW, trainer.flow)
-    else:
-        trainer.run(DISTIL, trainer.distil)
+    if args.stage != "distil":
+        trainer.run("flow", FLOW, args.seconds, args.lr)
+    if args.stage == "both":
+        trainer.follow()
+        trainer.run("distil", DISTIL, args.distil, args.distil_lr)
+    elif args.stage == "distil":
+        trainer.run("distil", DISTIL, args.seconds, args.lr)
+    trainer.stop()
 
 
 if __name__ == "__main__":
