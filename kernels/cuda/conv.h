@@ -10,7 +10,8 @@ extern "C" {
 /* A convolution 3 x 3 of a doubled picture, seen as what the doubling makes of it: of the nine taps
  * on each pixel of y, those that read the same pixel of x are summed, which leaves four.
  *
- * KRN_ERROR_UNSUPPORTED, and nothing was enqueued: it is none, or its weights do not fit. */
+ * KRN_ERROR_UNSUPPORTED, and nothing was enqueued: it is none, or a narrow one, or its weights do
+ * not fit. */
 krn_status krn_cuda_conv_doubled (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w,
                                   krn_tensor bias, const struct krn_conv *args);
 /* The four convolutions 2 x 2 of that, whose weights [4, out, 2, 2, in], for the pixels of y at

@@ -4,12 +4,13 @@
  * Along an axis, a pixel of y at an even place reads x[i - 1] with the first weight and x[i] with
  * the sum of the others; at an odd place x[i] with the sum of the first two and x[i + 1] with the
  * last.  The sums are rounded to bf16 as weights are.  cuDNN takes them as one transposed
- * convolution 4 x 4, our own kernel as four of 2 x 2. */
+ * convolution 4 x 4, our own kernel as four of 2 x 2.  Narrow convolutions are quick anyhow and are
+ * spared the rounding. */
 #include "kernels/cuda/common.cuh"
 #include "kernels/cuda/conv.h"
 #include "kernels/cuda/cudnn.h"
 
-enum { THREADS = 256, TILE = 32 };
+enum { THREADS = 256, TILE = 32, LEAST_WEIGHTS = 128 * 128 /* of a tap */ };
 
 /* The sum of the weights at lines y0 to y1 and columns x0 to x1 of one output and channel, whose
  * first is at w and each next step further on. */
@@ -112,12 +113,12 @@ krn_status
 krn_cuda_conv_doubled (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w,
                        krn_tensor bias, const struct krn_conv *args)
 {
-  const size_t n = 16 * (size_t) x.dim[3] * (size_t) y.dim[3];
+  const size_t weights = (size_t) x.dim[3] * (size_t) y.dim[3], n = 16 * weights;
   krn_status status;
 
   /* Half of the scratch is cuDNN's. */
   if (!args->upsample || w.dim[1] != 3 || w.dim[2] != 3 || args->pad_before != 1 ||
-      args->pad_after != 1 || n > KRN_CUDA_SCRATCH / 2 / sizeof (bf16))
+      args->pad_after != 1 || weights < LEAST_WEIGHTS || n > KRN_CUDA_SCRATCH / 2 / sizeof (bf16))
     return KRN_ERROR_UNSUPPORTED;
 
   if (stream->device->cudnn && !args->add.data) {
