@@ -40,6 +40,7 @@ struct key {
 enum {
   BUCKETS = 256,
   CANDIDATES = 16, /* of the library's own rule, that are timed */
+  FINALISTS = 4,   /* of them, that are timed more than once */
   ROUNDS = 7,
 };
 
@@ -292,28 +293,44 @@ compare_floats (const void *a, const void *b)
   return (x > y) - (x < y);
 }
 
-/* The fastest by the median of several rounds.  The first round only loads the kernels, which takes
- * longer than they do; who is far behind in the second is left out of the others.  The library's
- * own first choice stays when it is within 1 % of the best. */
+/* Times all once, after a run that only loads their kernels, which takes longer than they do; gives
+ * the time that the FINALISTS fastest have at most. */
+static float
+time_all (float times[CANDIDATES][ROUNDS], krn_stream *stream, const struct product *p,
+          const cublasLtMatmulHeuristicResult_t *candidates, int n, const cudaEvent_t events[2])
+{
+  float sorted[CANDIDATES];
+  int good = 0;
+
+  for (int i = 0; i < n; i++)
+    time_once (stream, p, &candidates[i].algo, events);
+  for (int i = 0; i < n; i++) {
+    times[i][0] = time_once (stream, p, &candidates[i].algo, events);
+    if (times[i][0] >= 0.f)
+      sorted[good++] = times[i][0];
+  }
+  qsort (sorted, (size_t) good, sizeof *sorted, compare_floats);
+  return good == 0 ? 0.f : sorted[good < FINALISTS ? good - 1 : FINALISTS - 1];
+}
+
+/* The fastest of the finalists by the median of several rounds.  The library's own first choice is
+ * one of them and stays when it is within 1 % of the best. */
 static int
 time_candidates (krn_stream *stream, const struct product *p,
                  const cublasLtMatmulHeuristicResult_t *candidates, int n,
                  const cudaEvent_t events[2])
 {
-  float times[CANDIDATES][ROUNDS], best = INFINITY;
+  float times[CANDIDATES][ROUNDS];
+  const float limit = time_all (times, stream, p, candidates, n, events);
+  float best = INFINITY;
   int first = 0;
 
-  for (int i = 0; i < n; i++)
-    time_once (stream, p, &candidates[i].algo, events);
-  for (int round = 0; round < ROUNDS; round++)
+  for (int round = 1; round < ROUNDS; round++)
     for (int i = 0; i < n; i++) {
-      const bool behind = round > 0 && !(times[i][0] >= 0.f && times[i][0] < 1.15f * best);
+      const bool behind = i > 0 && !(times[i][0] >= 0.f && times[i][0] <= limit);
 
       times[i][round] = behind ? -1.f : time_once (stream, p, &candidates[i].algo, events);
-      if (round == 0 && times[i][0] >= 0.f && times[i][0] < best)
-        best = times[i][0];
     }
-  best = INFINITY;
   for (int i = 0; i < n; i++) {
     const float handicap = i == 0 || first > 0 ? 1.f : 0.99f;
 
@@ -356,6 +373,19 @@ prepare_timing (krn_stream *stream, struct product *p)
   return true;
 }
 
+/* The key in the file: many rows are rounded up to whole tiles, so that not every length of a
+ * prompt is timed by itself. */
+static struct key
+cached_key (const struct key *key)
+{
+  enum { FEW = 512, TILE = 128 };
+  struct key cached = *key;
+
+  if (key->rows > FEW)
+    cached.rows = (key->rows + TILE - 1) / TILE * TILE;
+  return cached;
+}
+
 /* An algorithm for the plan: an earlier run's, or the fastest of the candidates, or the first. */
 static bool
 choose (krn_stream *stream, struct product p)
@@ -363,8 +393,8 @@ choose (krn_stream *stream, struct product p)
   struct krn_blas *blas = stream->device->blas;
   struct plan *plan = p.plan;
   cublasLtMatmulHeuristicResult_t candidates[CANDIDATES], checked;
-  const cublasLtMatmulAlgo_t *earlier =
-      blas->cache ? krn_cache_find (blas->cache, &plan->key) : NULL;
+  const struct key key = cached_key (&plan->key);
+  const cublasLtMatmulAlgo_t *earlier = blas->cache ? krn_cache_find (blas->cache, &key) : NULL;
   cudaEvent_t events[2] = { NULL };
   int n;
 
@@ -384,7 +414,7 @@ choose (krn_stream *stream, struct product p)
   if (!cudaEventCreate (&events[0]) && !cudaEventCreate (&events[1])) {
     plan->algo = candidates[time_candidates (stream, &p, candidates, n, events)].algo;
     if (blas->cache && cudaPeekAtLastError () == cudaSuccess)
-      krn_cache_put (blas->cache, &plan->key, &plan->algo);
+      krn_cache_put (blas->cache, &key, &plan->algo);
   }
   for (int i = 0; i < 2; i++)
     if (events[i])

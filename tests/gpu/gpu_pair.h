@@ -103,6 +103,7 @@ void test_device (void);
 void test_rows (void);
 void test_group_norm (void);
 void test_linear (void);
+void test_choice (void);
 void test_attention (void);
 void test_conv (void);
 void test_latents (void);

@@ -1,6 +1,6 @@
 /* tests/gpu/main.c - every operation of kernels/cuda/ against its twin in kernels/cpu/.
  *
- *     test-gpu MODULE [--fault MODULE] [--only GROUP] [--bench] [--bench-cudnn]
+ *     test-gpu MODULE [--fault MODULE] [--only GROUP [--layout N]] [--bench] [--bench-cudnn]
  *
  * The tests run in a process of their own, so that one that ends the GPU's context does not hide
  * those after it: they go on in another.  Ends with 77, which Meson calls skipped, when there is no
@@ -20,15 +20,17 @@ enum { SKIPPED = 77 };
 
 struct options {
   const char *module, *fault, *only;
+  int layout; /* the only one; N_LAYOUTS: each */
   void (*bench) (void);
 };
 
 static void
-in_each_layout (void (*test) (void))
+in_each_layout (void (*test) (void), int only)
 {
   for (int layout = 0; layout < N_LAYOUTS; layout++) {
     t.layout = (enum layout) layout;
-    test ();
+    if (only == N_LAYOUTS || only == layout)
+      test ();
   }
 }
 
@@ -41,6 +43,7 @@ static const struct group {
   { "rows", test_rows, true },
   { "group_norm", test_group_norm, true },
   { "linear", test_linear, true },
+  { "choice", test_choice, false },
   { "attention", test_attention, true },
   { "conv", test_conv, true },
   { "latents", test_latents, true },
@@ -104,7 +107,7 @@ run_groups (const struct options *options)
     t.random = 20;
     t.layout = LAYOUT_PACKED;
     if (group->layouts)
-      in_each_layout (group->test);
+      in_each_layout (group->test, options->layout);
     else
       group->test ();
     state = t.gpu->stream_sync (t.stream);
@@ -149,7 +152,7 @@ run_all (const struct options *options)
 static bool
 read_options (struct options *options, int argc, char **argv)
 {
-  *options = (struct options){ .module = argc > 1 ? argv[1] : NULL };
+  *options = (struct options){ .module = argc > 1 ? argv[1] : NULL, .layout = N_LAYOUTS };
   for (int i = 2; i < argc; i++) {
     const bool more = i + 1 < argc;
 
@@ -159,6 +162,8 @@ read_options (struct options *options, int argc, char **argv)
       options->bench = bench_cudnn;
     else if (strcmp (argv[i], "--only") == 0 && more)
       options->only = argv[++i];
+    else if (strcmp (argv[i], "--layout") == 0 && more)
+      options->layout = atoi (argv[++i]);
     else if (strcmp (argv[i], "--fault") == 0 && more)
       options->fault = argv[++i];
     else
@@ -193,7 +198,9 @@ main (int argc, char **argv)
   int status;
 
   if (!read_options (&options, argc, argv)) {
-    fprintf (stderr, "usage: %s MODULE [--fault MODULE] [--only GROUP] [--bench] [--bench-cudnn]\n",
+    fprintf (stderr,
+             "usage: %s MODULE [--fault MODULE] [--only GROUP [--layout N]] [--bench] "
+             "[--bench-cudnn]\n",
              argv[0]);
     return 1;
   }
