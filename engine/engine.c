@@ -49,6 +49,7 @@ struct eng_engine {
   guint last_load;        /* number of the last one asked for */
   eng_model_info *info;   /* of the loaded model, or NULL */
   gboolean quit;
+  size_t weights, arena; /* bytes on the device */
 
   GRWLock tokenizer_lock;         /* writer: the engine's thread when the model changes */
   const eng_tokenizer *tokenizer; /* of the loaded model, or NULL */
@@ -346,6 +347,7 @@ engine_thread (gpointer data)
   for (;;) {
     if (begin_task (engine))
       continue;
+    eng_pipeline_get_memory (engine->pipeline, &engine->weights, &engine->arena);
     busy = !g_queue_is_empty (&engine->running);
     if (!busy && engine->quit)
       break;
@@ -483,6 +485,10 @@ eng_engine_sample_gpu (eng_engine *engine, struct eng_gpu_sample *sample)
   g_rw_lock_reader_lock (&engine->device_lock);
   told = eng_gpu_sample_read (engine->device, sample);
   g_rw_lock_reader_unlock (&engine->device_lock);
+  g_mutex_lock (&engine->mutex);
+  sample->weights = (gint64) engine->weights;
+  sample->arena = (gint64) engine->arena;
+  g_mutex_unlock (&engine->mutex);
   return told;
 }
 

@@ -139,10 +139,11 @@ struct eng_gpu_sample {
   double power;                  /* watts */
   double sm_clock, memory_clock; /* MHz */
   gint64 memory_used, memory_free, memory_total; /* bytes */
+  gint64 weights, arena; /* bytes of ours: the loaded model's, and what pictures are made in */
 };
 
-/* FALSE, with every value negative, on the CPU and where the driver does not tell.  Any thread;
- * takes up to a few milliseconds. */
+/* FALSE, with every value but ours negative, on the CPU and where the driver does not tell.  Any
+ * thread; takes up to a few milliseconds. */
 gboolean eng_engine_sample_gpu (eng_engine *engine, struct eng_gpu_sample *sample);
 
 struct eng_load_observer { /* every member may be NULL; called on the engine's thread */

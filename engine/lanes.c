@@ -212,6 +212,12 @@ eng_lanes_get_generation (const eng_lanes *lanes)
   return lanes->generation;
 }
 
+size_t
+eng_lanes_get_size (const eng_lanes *lanes)
+{
+  return lanes->size;
+}
+
 void
 eng_lanes_release (eng_lanes *lanes)
 {

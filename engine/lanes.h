@@ -43,6 +43,7 @@ gboolean eng_lanes_reserve (eng_lanes *lanes, const struct eng_plan *plan, const
                             GError **error);
 /* Counts the blocks: what was captured with addresses of another one is of no use. */
 guint eng_lanes_get_generation (const eng_lanes *lanes);
+size_t eng_lanes_get_size (const eng_lanes *lanes); /* of the block, in bytes */
 /* Waits for the lanes and frees the block; the next reserve allocates anew. */
 void eng_lanes_release (eng_lanes *lanes);
 /* A real run on lane, with all of the lane's memory free. */

@@ -268,6 +268,8 @@ load_parts (eng_model *model, eng_loader **loaders, const struct eng_model_loadi
   const int first = keeps_text (model, loaders, how->text_encoder) ? 0 : ENG_PART_TEXT + 1;
   gboolean ok;
 
+  for (int i = first; i < ENG_N_PARTS; i++)
+    model->bytes += eng_loader_get_bytes (loaders[i], how->device->weight);
   ok = eng_loaders_finish (loaders + first, ENG_N_PARTS - first, model->blocks + first, &loading,
                            error);
   if (ok && first > 0) {

@@ -49,6 +49,7 @@ typedef struct {
       preview; /* f32 [channels + 1, 3]: latent to RGB, the last row the bias; no data: none */
   struct krn_device *device; /* borrowed */
   void *blocks[ENG_N_PARTS]; /* device memory of the weights, owned */
+  size_t bytes;              /* of these blocks */
 } eng_model;
 
 struct eng_model_loading {

@@ -91,6 +91,13 @@ eng_pipeline_get_model (eng_pipeline *pipeline)
   return pipeline->model;
 }
 
+void
+eng_pipeline_get_memory (eng_pipeline *pipeline, size_t *weights, size_t *arena)
+{
+  *weights = pipeline->model ? pipeline->model->bytes : 0;
+  *arena = eng_lanes_get_size (pipeline->lanes);
+}
+
 eng_preview *
 eng_pipeline_get_preview (eng_pipeline *pipeline)
 {

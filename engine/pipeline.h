@@ -25,6 +25,8 @@ gboolean eng_pipeline_load (eng_pipeline *pipeline, eng_model_info *info,
                             void (*progress) (double fraction, void *data), void *data,
                             const int *cancelled, GError **error);
 const eng_model *eng_pipeline_get_model (eng_pipeline *pipeline); /* NULL: none */
+/* Bytes on the device: of the model, and of the block that pictures are made in. */
+void eng_pipeline_get_memory (eng_pipeline *pipeline, size_t *weights, size_t *arena);
 /* Where the window's side may find frames on the device. */
 eng_preview *eng_pipeline_get_preview (eng_pipeline *pipeline);
 

@@ -123,6 +123,25 @@ test_empty_prompt (void)
   fixture_job_clear (&job);
 }
 
+/* Told on every device. */
+static void
+test_memory_of_ours (void)
+{
+  g_autoptr (eng_engine) engine = tiny_engine ();
+  struct eng_params params = small_picture ();
+  struct fixture_job job = { 0 };
+  struct eng_gpu_sample sample;
+
+  fixture_run (&job, engine, &params);
+  g_assert_no_error (job.error);
+  fixture_job_clear (&job);
+  eng_engine_sample_gpu (engine, &sample);
+  g_test_message ("weights %" G_GINT64_FORMAT ", arena %" G_GINT64_FORMAT " bytes", sample.weights,
+                  sample.arena);
+  g_assert_cmpint (sample.weights, >, 0);
+  g_assert_cmpint (sample.arena, >, 0);
+}
+
 /* Refused with what it needs and what is free; a smaller one then works. */
 static void
 test_no_memory (void)
@@ -194,6 +213,7 @@ test_no_model (void)
   g_assert_false (eng_engine_sample_gpu (engine, &sample)); /* the CPU */
   g_assert_cmpfloat (sample.utilisation, <, 0.);
   g_assert_cmpint (sample.memory_total, <, 0);
+  g_assert_cmpint (sample.weights, ==, 0);
   g_assert_cmpint (eng_engine_count_tokens (engine, "a kite"), ==, 0);
   assert_refused (engine, &params, ENG_ERROR_MODEL, "no model is loaded");
 }
@@ -548,6 +568,7 @@ main (int argc, char **argv)
   g_test_add_func ("/engine/impossible-params", test_impossible_params);
   g_test_add_func ("/engine/long-prompt", test_long_prompt);
   g_test_add_func ("/engine/empty-prompt", test_empty_prompt);
+  g_test_add_func ("/engine/memory-of-ours", test_memory_of_ours);
   g_test_add_func ("/engine/no-memory", test_no_memory);
   g_test_add_func ("/engine/cancel", test_cancel);
   g_test_add_func ("/engine/free-with-a-queue", test_free_with_a_queue);
