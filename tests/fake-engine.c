@@ -359,7 +359,7 @@ eng_engine_free (eng_engine *self)
 const char *
 eng_engine_get_device_name (const eng_engine *self)
 {
-  return "CPU, 2 threads";
+  return g_getenv ("SAFELIGHT_FAKE_GPU") ? "NVIDIA Fake" : "CPU, 2 threads";
 }
 
 /* SAFELIGHT_FAKE_GPU: it says that it has one, which does not tell its power. */
@@ -379,7 +379,9 @@ eng_engine_sample_gpu (eng_engine *self, struct eng_gpu_sample *sample)
                                      .memory_clock = -1,
                                      .memory_used = 3 * (gint64) (1 << 30),
                                      .memory_free = 5 * (gint64) (1 << 30),
-                                     .memory_total = 8 * (gint64) (1 << 30) };
+                                     .memory_total = 8 * (gint64) (1 << 30),
+                                     .weights = 1 << 30,
+                                     .arena = 1 << 20 };
   return g_getenv ("SAFELIGHT_FAKE_GPU") != NULL;
 }
 

@@ -524,6 +524,69 @@ test_keyboard (void)
   gtk_window_destroy (window);
 }
 
+static gpointer
+find_controller (GtkWidget *widget, GType type)
+{
+  g_autoptr (GListModel) controllers = gtk_widget_observe_controllers (widget);
+
+  for (guint i = 0; i < g_list_model_get_n_items (controllers); i++) {
+    g_autoptr (GObject) controller = g_list_model_get_item (controllers, i);
+
+    if (G_OBJECT_TYPE (controller) == type)
+      return controller; /* the widget holds it */
+  }
+  g_error ("no %s", g_type_name (type));
+}
+
+static void
+assert_told (SlTimingChart *chart, const char *start)
+{
+  g_autofree char *told = NULL;
+
+  g_object_get (chart, "told", &told, NULL);
+  g_assert_true (g_str_has_prefix (told, start));
+}
+
+static void
+test_pointer (void)
+{
+  g_autoptr (SlTiming) timing = make_timing ();
+  SlTimingChart *chart;
+  GtkWindow *window = show_chart (&chart, timing);
+  gpointer motion = find_controller (GTK_WIDGET (chart), GTK_TYPE_EVENT_CONTROLLER_MOTION);
+  gpointer click = find_controller (GTK_WIDGET (chart), GTK_TYPE_GESTURE_CLICK);
+  gpointer drag = find_controller (GTK_WIDGET (chart), GTK_TYPE_GESTURE_DRAG);
+  double x, y, start, end, left;
+  gboolean stopped;
+
+  g_object_set (chart, "span", G_MAXUINT, NULL);
+  g_assert_true (sl_timing_chart_get_place (chart, 6, &x, &y));
+  g_signal_emit_by_name (motion, "motion", x, y);
+  assert_told (chart, "Step 3: from 217.0 ms, lasts 100.0 ms");
+  g_signal_emit_by_name (motion, "motion", x, y - 500);
+  g_signal_emit_by_name (motion, "motion", x, y);
+  g_signal_emit_by_name (motion, "leave");
+  g_assert_cmpuint (get_chosen (chart), ==, G_MAXUINT);
+  g_signal_emit_by_name (click, "pressed", 1, x, y);
+  g_assert_cmpuint (get_chosen (chart), ==, 6);
+  assert_told (chart, "Step 3");
+  g_signal_emit_by_name (click, "pressed", 1, x, y - 500); /* beside everything */
+  g_assert_cmpuint (get_chosen (chart), ==, G_MAXUINT);
+
+  sl_timing_chart_zoom (chart, 4);
+  sl_timing_chart_get_view (chart, &left, &end);
+  g_signal_emit_by_name (drag, "drag-begin", 100., 50.);
+  g_signal_emit_by_name (drag, "drag-update", -200., 0.); /* time comes along with the hand */
+  sl_timing_chart_get_view (chart, &start, &end);
+  g_assert_cmpfloat (start, >, left);
+  g_signal_emit_by_name (find_controller (GTK_WIDGET (chart), GTK_TYPE_EVENT_CONTROLLER_SCROLL),
+                         "scroll", 0., -100., &stopped);
+  sl_timing_chart_get_view (chart, &start, &end);
+  g_assert_true (stopped);
+  g_assert_cmpfloat (start, ==, 0);
+  gtk_window_destroy (window);
+}
+
 /* The chosen span stays chosen when the picture is done and its spans are read again. */
 static void
 test_kept (void)
@@ -568,6 +631,7 @@ main (int argc, char **argv)
   g_test_add_func ("/timing/many", test_many);
   g_test_add_func ("/timing/grows", test_grows);
   g_test_add_func ("/timing/keyboard", test_keyboard);
+  g_test_add_func ("/timing/pointer", test_pointer);
   g_test_add_func ("/timing/kept", test_kept);
   return run_in_application (g_test_run);
 }

@@ -268,16 +268,17 @@ sample_thread (GTask *task, gpointer source, gpointer data, GCancellable *cancel
   struct eng_gpu_sample sample;
   struct sl_gpu *gpu;
 
-  if (!engine || !eng_engine_sample_gpu (engine, &sample)) {
+  if (!engine) {
     g_task_return_pointer (task, NULL, NULL);
     return;
   }
+  eng_engine_sample_gpu (engine, &sample); /* what it is not told is below 0 */
   gpu = g_new (struct sl_gpu, 1);
   gpu->values[SL_GPU_UTILISATION] = sample.utilisation;
   gpu->values[SL_GPU_MEMORY_USED] = (double) sample.memory_used;
   gpu->values[SL_GPU_MEMORY_FREE] = (double) sample.memory_free;
-  gpu->values[SL_GPU_WEIGHTS] = -1;
-  gpu->values[SL_GPU_ARENA] = -1;
+  gpu->values[SL_GPU_WEIGHTS] = (double) sample.weights;
+  gpu->values[SL_GPU_ARENA] = (double) sample.arena;
   gpu->values[SL_GPU_TEMPERATURE] = sample.temperature;
   gpu->values[SL_GPU_POWER] = sample.power;
   gpu->values[SL_GPU_CLOCK] = sample.sm_clock;

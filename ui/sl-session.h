@@ -103,8 +103,7 @@ void sl_session_export_timing_async (SlSession *self, SlTiming *timing, GFile *f
                                      gpointer data);
 gboolean sl_session_export_timing_finish (SlSession *self, GAsyncResult *result, GError **error);
 
-/* Asks the driver, on a worker.  NULL: there is no GPU in use, or the driver tells nothing.  The
- * caller frees it with g_free. */
+/* Asks the driver, on a worker.  NULL: there is no engine.  The caller frees it with g_free. */
 void sl_session_sample_gpu_async (SlSession *self, GAsyncReadyCallback callback, gpointer data);
 struct sl_gpu *sl_session_sample_gpu_finish (SlSession *self, GAsyncResult *result);
 

@@ -23,6 +23,7 @@ struct _SlTimingPanel {
   SlTimingSpans *spans;
   GtkLabel *no_gpu;
   SlTimingNumbers *gpu;
+  GtkLabel *view;
 
   SlSession *session;
   SlTiming *timing; /* the one that is shown; NULL: none */
@@ -148,25 +149,38 @@ chosen_cb (SlTimingPanel *self)
 
 /* ---- The GPU ---- */
 
+/* FALSE: the pictures are made on the CPU, and there is nothing to ask.  *reason: why, or "". */
+static gboolean
+has_gpu (SlTimingPanel *self, char **reason)
+{
+  g_autofree char *name = NULL;
+
+  g_object_get (self->session, "device-name", &name, "device-reason", reason, NULL);
+  return !name || !g_str_has_prefix (name, "CPU");
+}
+
 static void
 update_gpu (SlTimingPanel *self, const struct sl_gpu *gpu)
 {
-  g_autofree char *reason = NULL, *text = NULL;
-  g_autoptr (GArray) numbers = NULL;
-  struct sl_gpu silent;
+  g_autofree char *reason = NULL, *view = NULL, *why = NULL, *text = NULL;
+  const gboolean any = has_gpu (self, &reason);
+  g_autoptr (GArray) numbers = any && gpu ? sl_gpu_dup_numbers (gpu) : NULL;
 
-  for (guint i = 0; i < SL_N_GPU_VALUES; i++)
-    silent.values[i] = -1;
-  g_object_get (self->session, "device-reason", &reason, NULL);
-  if (reason && *reason)
+  if (!any)
     /* Translators: the reason is a sentence of the engine. */
-    text = g_strdup_printf (_ ("No GPU is in use: %s."), reason);
-  else
-    numbers = sl_gpu_dup_numbers (gpu ? gpu : &silent);
+    text = reason && *reason ? g_strdup_printf (_ ("No GPU is in use: %s"), reason)
+                             : g_strdup (_ ("No GPU is in use."));
   gtk_label_set_text (self->no_gpu, text ? text : "");
   gtk_widget_set_visible (GTK_WIDGET (self->no_gpu), text != NULL);
-  gtk_widget_set_visible (GTK_WIDGET (self->gpu), text == NULL);
+  gtk_widget_set_visible (GTK_WIDGET (self->gpu), numbers != NULL);
   sl_timing_numbers_set (self->gpu, numbers);
+
+  g_object_get (self->session, "view", &view, "view-reason", &why, NULL);
+  g_clear_pointer (&text, g_free);
+  if (view && *view)
+    text = g_strdup_printf (why && *why ? "%s\n%s" : "%s", view, why);
+  gtk_label_set_text (self->view, text ? text : "");
+  gtk_widget_set_visible (GTK_WIDGET (self->view), text != NULL);
 }
 
 static void
@@ -189,8 +203,7 @@ sample_cb (gpointer data)
   if (self->sampling || !self->session ||
       g_strcmp0 (gtk_stack_get_visible_child_name (self->pages), "gpu") != 0)
     return G_SOURCE_CONTINUE;
-  g_object_get (self->session, "device-reason", &reason, NULL);
-  if (reason && *reason) {
+  if (!has_gpu (self, &reason)) {
     update_gpu (self, NULL);
     return G_SOURCE_CONTINUE;
   }
@@ -220,13 +233,19 @@ exported_cb (GObject *session, GAsyncResult *result, gpointer data)
     sl_session_take_error (SL_SESSION (session), error);
 }
 
+static void
+export_to (SlTimingPanel *self, SlTiming *timing, GFile *file, SlTimingFormat format)
+{
+  sl_session_export_timing_async (self->session, timing, file, format, exported_cb,
+                                  g_object_ref (self));
+}
+
 void
 sl_timing_panel_export (SlTimingPanel *self, GFile *file, SlTimingFormat format)
 {
   g_return_if_fail (SL_IS_TIMING_PANEL (self) && self->timing);
 
-  sl_session_export_timing_async (self->session, self->timing, file, format, exported_cb,
-                                  g_object_ref (self));
+  export_to (self, self->timing, file, format);
 }
 
 static void
@@ -235,8 +254,7 @@ response_cb (SlTimingPanel *self, int response)
   g_autoptr (GFile) file = gtk_file_chooser_get_file (GTK_FILE_CHOOSER (self->chooser));
 
   if (response == GTK_RESPONSE_ACCEPT && file)
-    sl_session_export_timing_async (self->session, self->exported, file, self->format, exported_cb,
-                                    g_object_ref (self));
+    export_to (self, self->exported, file, self->format);
   g_clear_object (&self->exported);
   g_clear_object (&self->chooser);
 }
@@ -383,6 +401,7 @@ sl_timing_panel_class_init (SlTimingPanelClass *klass)
   gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, spans);
   gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, no_gpu);
   gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, gpu);
+  gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, view);
   gtk_widget_class_bind_template_callback (widget_class, update_status);
   gtk_widget_class_bind_template_callback (widget_class, selected_cb);
   gtk_widget_class_bind_template_callback (widget_class, chosen_cb);
