@@ -37,9 +37,8 @@ hash_bytes (const char *bytes, size_t n)
   return hash;
 }
 
-/* Makes the folder, and gives the path of name in it; NULL: there is none. */
-static char *
-make_path (const char *name)
+char *
+krn_cache_path (const char *name)
 {
   const char *base = getenv ("XDG_CACHE_HOME"), *home = getenv ("HOME");
   const bool xdg = base && base[0] == '/';
@@ -167,7 +166,7 @@ krn_cache_open (const char *name, size_t key_size, size_t value_size)
   self->key_size = key_size;
   self->value_size = value_size;
   self->record_size = key_size + value_size;
-  self->path = make_path (name);
+  self->path = krn_cache_path (name);
   merge_file (self);
   return self;
 }

@@ -12,7 +12,11 @@
 
 struct krn_cache;
 
-/* name: of the file; what is no letter, digit, dot or dash becomes a dash.  NULL: no memory. */
+/* Makes the folder, and gives the path of name in it, which the caller frees; NULL: there is none.
+ * What is no letter, digit, dot or dash in name becomes a dash. */
+char *krn_cache_path (const char *name);
+
+/* name: of the file, as above.  NULL: no memory. */
 struct krn_cache *krn_cache_open (const char *name, size_t key_size, size_t value_size);
 void krn_cache_free (struct krn_cache *cache); /* NULL allowed */
 

@@ -1,11 +1,10 @@
-/* kernels/cuda/cudnn_cache.c - plans of cuDNN in files: $XDG_CACHE_HOME/safelight/cudnn-HASH.plan.
- */
+/* kernels/cuda/cudnn_cache.c - plans of cuDNN, each in a file of the user's cache folder. */
+#include "kernels/cuda/cache.h"
 #include "kernels/cuda/cudnn_plan.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 /* A file is this and the text.  Whatever differs, it is as if it were not there. */
@@ -44,65 +43,49 @@ make_head (const struct krn_cudnn *cudnn, const struct cudnn_key *key, const cha
   return head;
 }
 
-/* The folder's path, made if make; FALSE when there is no home. */
-static bool
-find_folder (char *path, size_t size, bool make)
+/* NULL when there is no folder. */
+static char *
+find_file (const struct krn_cudnn *cudnn, const struct cudnn_key *key)
 {
-  const char *cache = getenv ("XDG_CACHE_HOME"), *home = getenv ("HOME");
-  char parent[3072];
+  const struct head named = make_head (cudnn, key, NULL, 0);
+  char name[64];
 
-  if (cache && *cache == '/')
-    snprintf (parent, sizeof parent, "%s", cache);
-  else if (home && *home == '/')
-    snprintf (parent, sizeof parent, "%s/.cache", home);
-  else
-    return false;
-  if (make)
-    mkdir (parent, 0700); /* the next one fails if this does */
-  snprintf (path, size, "%s/safelight", parent);
-  if (make)
-    mkdir (path, 0700);
-  return true;
+  snprintf (name, sizeof name, "cudnn-%016llx.plan",
+            (unsigned long long) hash (&named, sizeof named));
+  return krn_cache_path (name);
 }
 
-static bool
-find_file (char *path, size_t size, const struct krn_cudnn *cudnn, const struct cudnn_key *key,
-           bool make)
-{
-  struct head named = make_head (cudnn, key, NULL, 0);
-  char folder[3200];
-
-  if (!find_folder (folder, sizeof folder, make))
-    return false;
-  return snprintf (path, size, "%s/cudnn-%016llx.plan", folder,
-                   (unsigned long long) hash (&named, sizeof named)) < (int) size;
-}
-
-char *
-cudnn_cache_read (const struct krn_cudnn *cudnn, const struct cudnn_key *key, size_t *size)
+/* NULL when the file holds something else, or not all of it. */
+static char *
+read_text (FILE *file, const struct krn_cudnn *cudnn, const struct cudnn_key *key, size_t *size)
 {
   struct head head, want;
-  char path[4096], *text = NULL;
-  FILE *file;
+  char *text = NULL;
 
-  if (!find_file (path, sizeof path, cudnn, key, false))
-    return NULL;
-  file = fopen (path, "rbe");
-  if (!file)
-    return NULL;
   if (fread (&head, sizeof head, 1, file) == 1 && head.size > 0 && head.size <= MOST_BYTES)
     text = malloc (head.size);
   if (text && fread (text, 1, head.size, file) == head.size) {
     want = make_head (cudnn, key, text, head.size);
     *size = head.size;
-    if (memcmp (&head, &want, sizeof head) == 0 && fgetc (file) == EOF) {
-      fclose (file);
+    if (memcmp (&head, &want, sizeof head) == 0 && fgetc (file) == EOF)
       return text;
-    }
   }
   free (text);
-  fclose (file);
   return NULL;
+}
+
+char *
+cudnn_cache_read (const struct krn_cudnn *cudnn, const struct cudnn_key *key, size_t *size)
+{
+  char *path = find_file (cudnn, key), *text = NULL;
+  FILE *file = path ? fopen (path, "rbe") : NULL;
+
+  if (file) {
+    text = read_text (file, cudnn, key, size);
+    fclose (file);
+  }
+  free (path);
+  return text;
 }
 
 void
@@ -110,17 +93,20 @@ cudnn_cache_write (const struct krn_cudnn *cudnn, const struct cudnn_key *key, c
                    size_t size)
 {
   const struct head head = make_head (cudnn, key, text, size);
-  char path[4096], part[4112];
-  bool written;
-  FILE *file;
+  char *path = find_file (cudnn, key), *part = NULL;
+  FILE *file = NULL;
 
-  if (!find_file (path, sizeof path, cudnn, key, true))
-    return;
-  snprintf (part, sizeof part, "%s.%ld", path, (long) getpid ());
-  file = fopen (part, "wbe");
-  if (!file)
-    return;
-  written = fwrite (&head, sizeof head, 1, file) == 1 && fwrite (text, 1, size, file) == size;
-  if (fclose (file) != 0 || !written || rename (part, path) != 0)
-    unlink (part);
+  if (path && asprintf (&part, "%s.%ld", path, (long) getpid ()) < 0)
+    part = NULL;
+  if (part)
+    file = fopen (part, "wbe");
+  if (file) {
+    const bool written =
+        fwrite (&head, sizeof head, 1, file) == 1 && fwrite (text, 1, size, file) == size;
+
+    if (fclose (file) != 0 || !written || rename (part, path) != 0)
+      unlink (part);
+  }
+  free (part);
+  free (path);
 }
