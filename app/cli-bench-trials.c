@@ -175,6 +175,12 @@ run_steps (struct cli_bench *bench, int width, int height, GError **error)
 }
 
 gboolean
+cli_bench_forms (struct cli_bench *bench, int width, int height, GError **error)
+{
+  return run_forwards (bench, width, height, error) && run_steps (bench, width, height, error);
+}
+
+gboolean
 cli_bench_ablations (struct cli_bench *bench, int width, int height, int queue, GError **error)
 {
   static const struct choice choices[] = {
@@ -187,8 +193,6 @@ cli_bench_ablations (struct cli_bench *bench, int width, int height, int queue, 
   g_autofree char *prompt = cli_bench_dup_prompt (bench, bench->tokens);
   struct eng_params params = bench->params;
 
-  if (!run_forwards (bench, width, height, error) || !run_steps (bench, width, height, error))
-    return FALSE;
   params.prompt = prompt;
   params.width = width;
   params.height = height;

@@ -10,7 +10,10 @@ double cli_bench_ceilings (struct cli_bench *bench, GError **error);
 gboolean cli_bench_passes (struct cli_bench *bench, int width, int height, GError **error);
 gboolean cli_bench_text (struct cli_bench *bench, int tokens, GError **error);
 
-/* Each thing on and off by turns, ABBA, in this process.  queue: pictures that wait together. */
+/* A forward and a sampler step in their several forms, by turns. */
+gboolean cli_bench_forms (struct cli_bench *bench, int width, int height, GError **error);
+/* Pictures with each thing on and off by turns, ABBA, in this process.  queue: pictures that wait
+ * together. */
 gboolean cli_bench_ablations (struct cli_bench *bench, int width, int height, int queue,
                               GError **error);
 /* From a cancel to the job's end. */

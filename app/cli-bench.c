@@ -163,6 +163,11 @@ measure_more (struct cli_bench *bench, const struct options *o, GArray *sizes, d
   }
   if (o->passes && o->text_tokens > 0 && !cli_bench_text (bench, o->text_tokens, error))
     return FALSE;
+  for (guint i = 0; i < sizes->len && o->ablations; i++) {
+    const struct size size = g_array_index (sizes, struct size, i);
+    if (!cli_bench_forms (bench, size.width, size.height, error))
+      return FALSE;
+  }
   if (o->cancel && !cli_bench_cancels (bench, first.width, first.height, error))
     return FALSE;
   return !o->ablations || cli_bench_ablations (bench, first.width, first.height, o->queue, error);
@@ -266,7 +271,7 @@ cli_bench (int argc, char **argv)
     { "repeats", 'r', 0, G_OPTION_ARG_INT, &o.repeats, "Pictures after the warm-up (5)", "N" },
     { "passes", 0, 0, G_OPTION_ARG_NONE, &o.passes, "Ceilings, and each pass alone", NULL },
     { "ablations", 0, 0, G_OPTION_ARG_NONE, &o.ablations,
-      "What each means of going fast is worth, at the first size", NULL },
+      "What each means of going fast is worth; pictures of the first size", NULL },
     { "queue", 0, 0, G_OPTION_ARG_INT, &o.queue, "Pictures that wait together then (16)", "N" },
     { "cancel", 0, 0, G_OPTION_ARG_NONE, &o.cancel, "Time from a cancel to its end", NULL },
     { "json", 0, 0, G_OPTION_ARG_FILENAME, &o.json, "Write every number there", "FILE" },
