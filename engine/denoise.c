@@ -374,6 +374,7 @@ show (struct eng_making *p, struct eng_preview_frame *frame)
   eng_clock_begin (p->clock, ENG_LANE_DENOISE, "preview");
   ENG_RUN (run, latent_rgba, frame->rgba, p->loop->denoised, pipeline->model->preview);
   eng_clock_end (p->clock, ENG_LANE_DENOISE);
+  eng_lanes_join (pipeline->lanes, ENG_LANE_COPY, ENG_LANE_DENOISE); /* not a part of the span */
   eng_clock_begin (p->clock, ENG_LANE_COPY, "preview");
   if (!run->status && (run->status = eng_preview_end (pipeline->preview, run->stream, copy,
                                                       p->observer.data, frame)))

@@ -358,8 +358,8 @@ eng_lanes_is_idle (eng_lanes *lanes, enum eng_lane lane)
 void
 eng_lanes_wait_for (eng_lanes *lanes, enum eng_lane lane, krn_event *event)
 {
-  if (event)
-    lanes->device->event_wait (eng_lanes_get_stream (lanes, lane), event);
+  if (event && lanes->device->event_wait (eng_lanes_get_stream (lanes, lane), event))
+    lanes->device->event_sync (event); /* then the host does */
 }
 
 void

@@ -47,8 +47,7 @@ struct work {
   const void *source;
   void *target;
   krn_dtype dtype;
-  krn_event *event;
-  guint64 number; /* of the event's record */
+  struct point *point; /* referenced */
   union {
     struct krn_residual_norm residual_norm;
     struct krn_qk_norm_rope qk_norm_rope;
@@ -63,11 +62,17 @@ struct queue_device {
   struct krn_device *cpu;
 };
 
-struct krn_event {
+/* What one record of an event stands for; whoever waits for it is not concerned by later ones. */
+struct point {
+  gatomicrefcount refs;
   GMutex mutex;
   GCond cond;
-  guint64 recorded, done; /* numbers of records */
-  gint64 time;            /* of the last one done */
+  gboolean done;
+  gint64 time;
+};
+
+struct krn_event {
+  struct point *point; /* of the last record, or NULL */
 };
 
 struct krn_graph {
@@ -92,20 +97,52 @@ static int running; /* streams that are at an operation, atomic */
 
 /* ---- A stream's thread ---- */
 
+static struct point *
+point_new (void)
+{
+  struct point *point = g_new0 (struct point, 1);
+
+  g_atomic_ref_count_init (&point->refs);
+  g_mutex_init (&point->mutex);
+  g_cond_init (&point->cond);
+  return point;
+}
+
+static struct point *
+point_ref (struct point *point)
+{
+  if (point)
+    g_atomic_ref_count_inc (&point->refs);
+  return point;
+}
+
+static void
+point_unref (struct point *point)
+{
+  if (!point || !g_atomic_ref_count_dec (&point->refs))
+    return;
+  g_mutex_clear (&point->mutex);
+  g_cond_clear (&point->cond);
+  g_free (point);
+}
+
 static void
 run_event (const struct work *w)
 {
-  krn_event *event = w->event;
+  struct point *point = w->point;
 
-  g_mutex_lock (&event->mutex);
+  if (!point) /* an event that was never recorded holds nobody up */
+    return;
+  g_mutex_lock (&point->mutex);
   if (w->kind == RECORD) {
-    event->done = MAX (event->done, w->number);
-    event->time = g_get_monotonic_time ();
-    g_cond_broadcast (&event->cond);
+    point->done = TRUE;
+    point->time = g_get_monotonic_time ();
+    g_cond_broadcast (&point->cond);
   }
-  while (w->kind == WAIT && event->done < w->number && !g_atomic_int_get (&queue_control.lost))
-    g_cond_wait_until (&event->cond, &event->mutex, g_get_monotonic_time () + 1000);
-  g_mutex_unlock (&event->mutex);
+  while (!point->done && !g_atomic_int_get (&queue_control.lost))
+    g_cond_wait_until (&point->cond, &point->mutex, g_get_monotonic_time () + 1000);
+  g_mutex_unlock (&point->mutex);
+  point_unref (point);
 }
 
 static krn_status
@@ -426,8 +463,6 @@ static krn_status
 q_event_new (struct krn_device *device, krn_event **event)
 {
   *event = g_new0 (krn_event, 1);
-  g_mutex_init (&(*event)->mutex);
-  g_cond_init (&(*event)->cond);
   return KRN_OK;
 }
 
@@ -436,31 +471,42 @@ q_event_free (krn_event *event)
 {
   if (!event)
     return;
-  g_mutex_clear (&event->mutex);
-  g_cond_clear (&event->cond);
+  point_unref (event->point);
   g_free (event);
+}
+
+static krn_status
+push_event (krn_stream *stream, enum kind kind, krn_event *event)
+{
+  const struct work w = { .kind = kind, .point = point_ref (event->point) };
+  const krn_status status = push (stream, w);
+
+  if (status)
+    point_unref (w.point);
+  return status;
 }
 
 static krn_status
 q_event_record (krn_stream *stream, krn_event *event)
 {
-  struct work w = { .kind = RECORD, .event = event };
+  struct point *before = event->point;
+  krn_status status;
 
-  g_mutex_lock (&event->mutex);
-  w.number = ++event->recorded;
-  g_mutex_unlock (&event->mutex);
-  return push (stream, w);
+  event->point = point_new ();
+  status = push_event (stream, RECORD, event);
+  if (status) {
+    point_unref (event->point);
+    event->point = before;
+  } else {
+    point_unref (before);
+  }
+  return status;
 }
 
 static krn_status
 q_event_wait (krn_stream *stream, krn_event *event)
 {
-  struct work w = { .kind = WAIT, .event = event };
-
-  g_mutex_lock (&event->mutex);
-  w.number = event->recorded;
-  g_mutex_unlock (&event->mutex);
-  return push (stream, w);
+  return push_event (stream, WAIT, event);
 }
 
 static bool
@@ -468,10 +514,11 @@ q_event_done (krn_event *event)
 {
   bool done;
 
-  g_mutex_lock (&event->mutex);
-  done = event->recorded > 0 && event->done == event->recorded &&
-         !g_atomic_int_get (&queue_control.lost);
-  g_mutex_unlock (&event->mutex);
+  if (!event->point)
+    return false;
+  g_mutex_lock (&event->point->mutex);
+  done = event->point->done && !g_atomic_int_get (&queue_control.lost);
+  g_mutex_unlock (&event->point->mutex);
   return done;
 }
 
@@ -492,9 +539,9 @@ q_event_elapsed (double *milliseconds, krn_event *a, krn_event *b)
   for (int i = 0; i < 2; i++) {
     if (!q_event_done (events[i]))
       return KRN_ERROR_UNSUPPORTED;
-    g_mutex_lock (&events[i]->mutex);
-    times[i] = events[i]->time;
-    g_mutex_unlock (&events[i]->mutex);
+    g_mutex_lock (&events[i]->point->mutex);
+    times[i] = events[i]->point->time;
+    g_mutex_unlock (&events[i]->point->mutex);
   }
   *milliseconds = (times[1] - times[0]) * 1e-3;
   return KRN_OK;
