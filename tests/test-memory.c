@@ -64,6 +64,18 @@ make (eng_engine *engine, const struct eng_params *params, GError **error)
   return rgba;
 }
 
+/* As far as 8 bits can tell two orders of the same sums apart. */
+static void
+assert_close (GBytes *a, GBytes *b)
+{
+  gsize n, m;
+  const uint8_t *x = g_bytes_get_data (a, &n), *y = g_bytes_get_data (b, &m);
+
+  g_assert_cmpuint (n, ==, m);
+  for (gsize i = 0; i < n; i++)
+    g_assert_cmpint (abs (x[i] - y[i]), <=, 1);
+}
+
 /* Three prompts, the first of them twice; KiB that were in use at most. */
 static int
 make_all (enum eng_residency text_encoder, GBytes **pictures)
@@ -86,6 +98,8 @@ make_all (enum eng_residency text_encoder, GBytes **pictures)
   return most;
 }
 
+/* A dropped encoder's features are bit-equal (test-qwen3.c), but the picture is decoded in bands.
+ */
 static void
 test_dropped (void)
 {
@@ -96,7 +110,7 @@ test_dropped (void)
   g_test_message ("kept %d KiB, dropped %d KiB", most, less);
   g_assert_cmpint (less, <, most);
   for (int i = 0; i < 4; i++) {
-    g_assert_true (g_bytes_equal (kept[i], dropped[i]));
+    assert_close (kept[i], dropped[i]);
     g_bytes_unref (kept[i]);
     g_bytes_unref (dropped[i]);
   }
@@ -131,17 +145,6 @@ count_saved (void)
   g_assert_no_error (error);
   g_assert_cmpuint (memory.decode_banded, <, memory.decode);
   return (int) ((memory.decode - memory.decode_banded) * 2 / 1024);
-}
-
-static void
-assert_close (GBytes *a, GBytes *b)
-{
-  gsize n, m;
-  const uint8_t *x = g_bytes_get_data (a, &n), *y = g_bytes_get_data (b, &m);
-
-  g_assert_cmpuint (n, ==, m);
-  for (gsize i = 0; i < n; i++)
-    g_assert_cmpint (abs (x[i] - y[i]), <=, 1);
 }
 
 /* Less and less memory: the longest prompt is not provided for any more, then the picture is
