@@ -93,11 +93,13 @@ test_broken (gconstpointer folder)
     struct krn_cache *cache;
 
     bytes[i] ^= 0x10;
-    g_assert_true (g_file_set_contents (path, bytes, (gssize) size, NULL));
+    g_assert_true (g_file_set_contents_full (path, bytes, (gssize) size, G_FILE_SET_CONTENTS_NONE,
+                                             0600, NULL));
     cache = open_cache ();
     g_assert_null (krn_cache_find (cache, records[0].key));
     krn_cache_free (cache);
-    g_assert_true (g_file_set_contents (path, whole, (gssize) i, NULL));
+    g_assert_true (
+        g_file_set_contents_full (path, whole, (gssize) i, G_FILE_SET_CONTENTS_NONE, 0600, NULL));
     cache = open_cache ();
     g_assert_null (krn_cache_find (cache, records[0].key));
     if (i + 1 == size)
