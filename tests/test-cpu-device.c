@@ -90,10 +90,14 @@ test_describes_itself (void)
   for (int status = -5; status <= 1; status++)
     g_assert_cmpuint (strlen (device->status_text (device, status)), >, 5);
 
-  /* Every entry is there. */
+  /* Every entry is there, but for OpenGL's, of which none is. */
   for (const void *const *entry = (const void *) &device->close;
        (const void *) entry < (const void *) (device + 1); entry++)
-    g_assert_nonnull (*entry);
+    if ((const void *) entry < (const void *) &device->gl_check ||
+        (const void *) entry > (const void *) &device->gl_copy)
+      g_assert_nonnull (*entry);
+    else
+      g_assert_null (*entry);
 }
 
 /* bfloat16 and half numbers worked by hand; the last two are subnormal. */
