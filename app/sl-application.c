@@ -117,6 +117,8 @@ add_accels (GtkApplication *application)
     { "win.open-model-folder", { "<Shift><Control>o" } },
     { "win.sidebar", { "<Control>b" } },
     { "win.timing", { "F9" } },
+    { "win.live", { "<Control>e" } },
+    { "win.compare", { "<Control>d" } },
     { "win.fullscreen", { "F11" } },
     { "win.zoom-fit", { "<Control>0", "<Control>KP_0" } },
     { "win.zoom-original", { "<Control>1", "<Control>KP_1" } },

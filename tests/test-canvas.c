@@ -76,7 +76,7 @@ test_stays (void)
     type_prompt (window, "slow hills");
     g_assert_true (activate (window, "win.generate"));
     g_assert_true (wait_until (fake_view_get_copies () > 2, 10));
-    live = sl_canvas_read_live (get_canvas (window));
+    live = sl_canvas_dup_shown (get_canvas (window));
     g_assert_nonnull (live);
     g_assert_cmpint (gdk_texture_get_width (live), ==, 32);
     g_assert_true (sl_canvas_get_has_picture (get_canvas (window)));
@@ -130,11 +130,137 @@ test_realized_again (void)
       gtk_window_present (GTK_WINDOW (window));
       gtk_test_widget_wait_for_draw (GTK_WIDGET (window));
       g_assert_true (has_gl (window));
-      make (window, "hills");
+      make (window, "slow hills");
       settle (window);
     }
     g_assert_cmpuint (get_stats (window).copies, >, 0);
     g_assert_cmpuint (get_bytes (window), ==, 0);
+  }
+  close_clean (window);
+}
+
+/* Cancelled: the last preview stays, says so, and can be saved. */
+static void
+test_unfinished (void)
+{
+  g_autofree char *path = g_build_filename (g_get_user_data_dir (), "unfinished.png", NULL);
+  g_autofree char *content = NULL;
+  g_autoptr (GFile) file = g_file_new_for_path (path);
+  SlWindow *window;
+  SlResult *kept;
+
+  fake_view_set (FAKE_VIEW_WORKS);
+  window = open_ready ();
+  if (has_gl (window)) {
+    set_number (window, "steps", 60);
+    type_prompt (window, "slow hills");
+    g_assert_true (activate (window, "win.generate"));
+    g_assert_true (wait_until (fake_view_get_copies () > 1, 10));
+    g_assert_true (activate (window, "win.cancel"));
+    g_assert_true (wait_until (sl_stage_get_shown (get_stage (window)), 10));
+    kept = sl_stage_get_shown (get_stage (window));
+    g_assert_true (sl_result_get_unfinished (kept));
+    g_assert_cmpint (gdk_texture_get_width (sl_result_get_texture (kept)), ==, 256);
+    g_assert_true (g_str_has_prefix (sl_result_get_warning (kept), "Unfinished: stopped after"));
+    g_assert_cmpstr (sl_result_get_recipe (kept)->prompt, ==, "slow hills");
+    g_assert_cmpuint (count_results (window), ==, 0);
+    g_assert_cmpstr (sl_stage_get_page (get_stage (window)), ==, "picture");
+    sl_window_save (window, file);
+    g_assert_true (wait_until (g_file_test (path, G_FILE_TEST_EXISTS), 10));
+    g_assert_true (g_file_get_contents (path, &content, NULL, NULL));
+    g_assert_cmpstr (content, ==, "not a PNG of a frame");
+    settle (window);
+    make (window, "hills");
+    g_assert_false (sl_result_get_unfinished (sl_stage_get_shown (get_stage (window))));
+  }
+  close_clean (window);
+}
+
+static void
+count_cb (SlSession *session, SlResult *draft, guint *n)
+{
+  g_assert_cmpint (sl_result_get_recipe (draft)->steps, ==, SL_LIVE_DRAFT_STEPS);
+  (*n)++;
+}
+
+/* Live mode: a draft when the hand pauses, the picture when it rests, nothing in between. */
+static void
+test_live (void)
+{
+  static const char *const typed[] = { "slow h", "slow hi", "slow hil", "slow hill", "hills" };
+  SlWindow *window = open_ready ();
+  guint drafts = 0;
+
+  if (has_gl (window)) {
+    g_signal_connect (sl_window_get_session (window), "draft", G_CALLBACK (count_cb), &drafts);
+    set_number (window, "steps", 10);
+    g_assert_true (activate (window, "win.live"));
+    g_assert_true (wait_until (count_results (window) == 1 && !is_busy (window), 10));
+    g_assert_cmpuint (drafts, ==, 1);
+    for (guint i = 0; i < G_N_ELEMENTS (typed); i++) {
+      type_prompt (window, typed[i]);
+      wait_ms (120); /* a draft begins, and is not done when the next letter comes */
+    }
+    g_assert_true (wait_until (count_results (window) == 2 && !is_busy (window), 10));
+    g_assert_cmpuint (drafts, ==, 2);
+    g_assert_cmpstr (sl_result_get_recipe (sl_stage_get_shown (get_stage (window)))->prompt, ==,
+                     "hills");
+    g_assert_cmpint (sl_result_get_recipe (sl_stage_get_shown (get_stage (window)))->steps, ==, 10);
+    wait_ms (700);
+    g_assert_false (is_busy (window));
+    g_assert_true (activate (window, "win.live"));
+    type_prompt (window, "more hills");
+    wait_ms (300);
+    g_assert_false (is_busy (window));
+    g_assert_cmpuint (drafts, ==, 2);
+  }
+  close_clean (window);
+}
+
+/* The other one left of the line, the one shown right of it, to the pixel. */
+static void
+test_compare (void)
+{
+  SlWindow *window = open_ready ();
+  SlCanvas *canvas = get_canvas (window);
+
+  if (has_gl (window)) {
+    GListModel *results = sl_session_get_results (sl_window_get_session (window));
+    g_autoptr (SlResult) first = NULL, second = NULL;
+
+    make (window, "hills");
+    g_assert_false (activate (window, "win.compare") && sl_canvas_get_comparing (canvas));
+    make (window, "other hills");
+    first = g_list_model_get_item (results, 0);
+    second = g_list_model_get_item (results, 1);
+    g_assert_true (activate (window, "win.zoom-original"));
+    g_assert_true (activate (window, "win.compare"));
+    g_assert_true (sl_canvas_get_comparing (canvas));
+    sl_canvas_set_split (canvas, 0.25);
+    settle (window);
+    g_assert_cmpint (count_wrong (window, sl_result_get_texture (first), 0, 62), ==, 0);
+    g_assert_cmpint (count_wrong (window, sl_result_get_texture (second), 66, 256), ==, 0);
+    g_assert_cmpint (count_wrong (window, sl_result_get_texture (second), 0, 62), >, 0);
+    g_assert_true (activate (window, "win.compare"));
+    settle (window);
+    g_assert_cmpint (count_wrong (window, sl_result_get_texture (second), 0, 256), ==, 0);
+  }
+  close_clean (window);
+}
+
+/* Off: nothing before the picture. */
+static void
+test_off (void)
+{
+  SlWindow *window = open_ready ();
+
+  if (has_gl (window)) {
+    g_assert_true (gtk_widget_activate_action (GTK_WIDGET (window), "win.preview", "s", "off"));
+    make (window, "hills");
+    g_assert_cmpuint (get_bytes (window), ==, 0);
+    g_assert_true (gtk_widget_activate_action (GTK_WIDGET (window), "win.preview", "s", "linear"));
+    make (window, "hills");
+    g_assert_cmpuint (get_bytes (window), >, 0);
   }
   close_clean (window);
 }
@@ -204,7 +330,7 @@ do_something (SlWindow *window, GRand *random)
   static const char *const actions[] = { "win.generate",      "win.generate", "win.generate",
                                          "win.cancel",        "win.cancel",   "win.zoom-in",
                                          "win.zoom-original", "win.zoom-fit", "win.escape",
-                                         "win.fullscreen" };
+                                         "win.fullscreen",    "win.compare",  "win.live" };
   static const char *const prompts[] = { "hills", "slow hills", "hills that fail" };
   const int what = g_rand_int_range (random, 0, 24);
 
@@ -261,6 +387,10 @@ main (int argc, char **argv)
   g_test_add_func ("/canvas/stays", test_stays);
   g_test_add_func ("/canvas/breaks", test_breaks);
   g_test_add_func ("/canvas/realized-again", test_realized_again);
+  g_test_add_func ("/canvas/unfinished", test_unfinished);
+  g_test_add_func ("/canvas/live", test_live);
+  g_test_add_func ("/canvas/compare", test_compare);
+  g_test_add_func ("/canvas/off", test_off);
   g_test_add_func ("/canvas/refused", test_refused);
   g_test_add_func ("/canvas/sizes", test_sizes);
   g_test_add_func ("/canvas/anything", test_anything);

@@ -198,7 +198,8 @@ test_cancel (void)
   g_assert_cmpstr (gtk_actionable_get_action_name (GTK_ACTIONABLE (button)), ==, "win.generate");
   g_assert_null (error_of (window));
   g_assert_cmpuint (count_results (window), ==, 1);
-  g_assert_nonnull (shown (window)); /* back to the finished one */
+  g_assert_true (wait_until (shown (window), 5));
+  g_assert_true (sl_result_get_unfinished (shown (window)));
   reset_settings (window);
   close_window (window);
 }

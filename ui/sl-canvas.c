@@ -320,8 +320,10 @@ sl_canvas_show_live (SlCanvas *self, int width, int height)
 }
 
 GdkTexture *
-sl_canvas_read_live (SlCanvas *self)
+sl_canvas_dup_shown (SlCanvas *self)
 {
+  if (self->now.texture)
+    return g_object_ref (self->now.texture);
   return has_gl (self) && self->now.live && !sl_gl_view_is_live_queued (self->view)
              ? sl_gl_view_read_live (self->view, self->now.live - 1)
              : NULL;

@@ -18,8 +18,8 @@ G_DECLARE_FINAL_TYPE (SlCanvas, sl_canvas, SL, CANVAS, GtkWidget)
 void sl_canvas_show (SlCanvas *self, GdkTexture *texture, int width, int height);
 /* Shows the newest preview of the view's source, which stays on the GPU; only while has-gl. */
 void sl_canvas_show_live (SlCanvas *self, int width, int height);
-/* That preview, brought to the host; NULL: none is shown. */
-GdkTexture *sl_canvas_read_live (SlCanvas *self);
+/* What is shown, brought to the host if it is not there; NULL: nothing is. */
+GdkTexture *sl_canvas_dup_shown (SlCanvas *self);
 /* Shows a finished picture at its own size.  Without OpenGL it is first enlarged smoothly on a
  * worker thread and the old one stays until then. */
 void sl_canvas_show_picture (SlCanvas *self, GdkTexture *texture);

@@ -17,6 +17,12 @@ sl_result_new (const struct sl_result_parts *parts)
   return self;
 }
 
+gboolean
+sl_result_get_unfinished (SlResult *self)
+{
+  return self->parts.image == NULL;
+}
+
 gpointer
 sl_result_get_image (SlResult *self)
 {

@@ -14,7 +14,7 @@ G_BEGIN_DECLS
 G_DECLARE_FINAL_TYPE (SlResult, sl_result, SL, RESULT, GObject)
 
 struct sl_result_parts {  /* all taken over by the result */
-  gpointer image;         /* the engine's picture */
+  gpointer image;         /* the engine's picture; NULL: unfinished, its texture is all there is */
   GDestroyNotify release; /* of image */
   SlRecipe *recipe;
   GdkTexture *texture;   /* its own pixels */
@@ -30,6 +30,7 @@ struct sl_result_parts {  /* all taken over by the result */
 #define SL_RESULTS_MAX_BYTES ((gsize) 512 << 20)
 
 SlResult *sl_result_new (const struct sl_result_parts *parts);
+gboolean sl_result_get_unfinished (SlResult *self);
 gpointer sl_result_get_image (SlResult *self);
 const SlRecipe *sl_result_get_recipe (SlResult *self);
 GdkTexture *sl_result_get_texture (SlResult *self);

@@ -26,7 +26,13 @@ struct _SlSession {
   double progress, left;
   GdkTexture *preview;
   char *error;
-  gboolean live; /* the preview is on the GPU */
+  gboolean live;               /* the preview is on the GPU */
+  SlRecipe *recipe;            /* of the run, or NULL */
+  int last_step, last_n_steps; /* of the picture that ended last */
+  guint64 last_seed;
+  gboolean draft; /* the run is one */
+  gboolean no_previews;
+  double preview_ms;
 
   /* sl-session-live.c */
   char *view, *view_reason;
@@ -49,6 +55,7 @@ struct sl_ticket {
   eng_image *image; /* filled by done */
   SlResult *result;
   SlTiming *timing;
+  double preview_ms;
   eng_model_info *info;
   GError *error;
 };
@@ -78,13 +85,13 @@ enum {
   SL_N_PROPS
 };
 
-enum { SL_SIGNAL_RESULT, SL_SIGNAL_LOADED, SL_N_SIGNALS };
+enum { SL_SIGNAL_RESULT, SL_SIGNAL_DRAFT, SL_SIGNAL_LOADED, SL_N_SIGNALS };
 
 /* sl-session.c */
 eng_engine *sl_session_get_engine (SlSession *self);    /* NULL while it is made, or without one */
 eng_model_info *sl_session_get_model (SlSession *self); /* borrowed; NULL without one */
 void sl_session_notify (SlSession *self, int prop);
-void sl_session_emit_result (SlSession *self, SlResult *result);
+void sl_session_emit_result (SlSession *self, int signal, SlResult *result);
 void sl_session_set_state (SlSession *self, SlState state);
 void sl_session_set_error (SlSession *self, const char *message);
 void sl_session_load_done (gpointer owner, gpointer data);

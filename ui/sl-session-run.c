@@ -51,6 +51,9 @@ jobs_changed (SlSession *self)
   const int n = (int) g_queue_get_length (&self->jobs);
 
   set_preview (self, NULL, FALSE);
+  self->last_step = self->step;
+  self->last_n_steps = self->n_steps;
+  self->last_seed = self->recipe ? self->recipe->seed + (guint64) MAX (self->picture - 1, 0) : 0;
   if (n == 0)
     self->n_pictures = 0;
   self->picture = n ? self->n_pictures - n + 1 : 0;
@@ -81,9 +84,13 @@ sl_session_job_done (gpointer owner, gpointer data)
   sl_session_job_free (link->data);
   g_queue_delete_link (&self->jobs, link);
   sl_session_take_timing (self, ticket);
-  if (ticket->result) {
+  if (ticket->result && ticket->preview_ms >= 0)
+    self->preview_ms = ticket->preview_ms;
+  if (ticket->result && self->draft) {
+    sl_session_emit_result (self, SL_SIGNAL_DRAFT, ticket->result);
+  } else if (ticket->result) {
     sl_result_append (ticket->result, self->results);
-    sl_session_emit_result (self, ticket->result);
+    sl_session_emit_result (self, SL_SIGNAL_RESULT, ticket->result);
   } else if (ticket->error && !g_error_matches (ticket->error, ENG_ERROR, ENG_ERROR_CANCELLED)) {
     sl_session_set_error (self, ticket->error->message);
     sl_session_cancel_jobs (self); /* the others would fail the same way */
@@ -134,8 +141,8 @@ submit (SlSession *self, const struct eng_params *params, GError **error)
   return TRUE;
 }
 
-gboolean
-sl_session_generate (SlSession *self, const SlRecipe *recipe, int n)
+static gboolean
+generate (SlSession *self, const SlRecipe *recipe, int n)
 {
   g_autoptr (GError) error = NULL;
   struct eng_params params = {
@@ -149,9 +156,9 @@ sl_session_generate (SlSession *self, const SlRecipe *recipe, int n)
     .schedule = eng_schedule_from_name (recipe->schedule),
     .rng = g_str_equal (recipe->rng, "cuda") ? ENG_RNG_CUDA : ENG_RNG_CPU,
     .shift = (float) recipe->shift,
+    .flags = self->no_previews ? ENG_FLAG_NO_PREVIEW : 0,
   };
 
-  g_return_val_if_fail (SL_IS_SESSION (self), FALSE);
   if (!self->engine || !g_queue_is_empty (&self->jobs))
     return FALSE;
 
@@ -167,6 +174,8 @@ sl_session_generate (SlSession *self, const SlRecipe *recipe, int n)
   if (g_queue_is_empty (&self->jobs))
     return FALSE;
 
+  g_clear_pointer (&self->recipe, sl_recipe_free);
+  self->recipe = sl_recipe_copy (recipe);
   self->width = recipe->width;
   self->height = recipe->height;
   self->picture = 1;
@@ -176,6 +185,40 @@ sl_session_generate (SlSession *self, const SlRecipe *recipe, int n)
   sl_session_notify (self, SL_PROP_N_PICTURES);
   sl_session_notify (self, SL_PROP_BUSY);
   return TRUE;
+}
+
+gboolean
+sl_session_generate (SlSession *self, const SlRecipe *recipe, int n)
+{
+  g_return_val_if_fail (SL_IS_SESSION (self), FALSE);
+
+  self->draft = self->draft && sl_session_get_busy (self);
+  return generate (self, recipe, n);
+}
+
+gboolean
+sl_session_generate_draft (SlSession *self, const SlRecipe *recipe)
+{
+  g_return_val_if_fail (SL_IS_SESSION (self), FALSE);
+
+  if (sl_session_get_busy (self))
+    return FALSE;
+  self->draft = TRUE;
+  return generate (self, recipe, 1);
+}
+
+void
+sl_session_set_previews (SlSession *self, gboolean previews)
+{
+  g_return_if_fail (SL_IS_SESSION (self));
+
+  self->no_previews = !previews;
+}
+
+double
+sl_session_get_preview_ms (SlSession *self)
+{
+  return self->preview_ms;
 }
 
 void

@@ -79,6 +79,23 @@ make_thumbnail (const uint8_t *rgba, int width, int height)
                                  (gsize) to_width * 4);
 }
 
+/* The device's milliseconds of one preview, < 0 without any. */
+static double
+get_preview_ms (const eng_image *image)
+{
+  const struct eng_span *spans;
+  double sum = 0;
+  guint n, n_previews = 0;
+
+  spans = eng_image_get_spans (image, &n);
+  for (guint i = 0; i < n; i++)
+    if (g_str_equal (spans[i].lane, "denoise") && g_str_equal (spans[i].name, "preview")) {
+      sum += spans[i].end - spans[i].start;
+      n_previews++;
+    }
+  return n_previews ? sum / n_previews : -1;
+}
+
 static void
 job_done_work (sl_feed *feed, gpointer data)
 {
@@ -100,6 +117,7 @@ job_done_work (sl_feed *feed, gpointer data)
     };
 
     ticket->timing = sl_ticket_dup_timing (ticket, parts.recipe);
+    ticket->preview_ms = get_preview_ms (image);
     ticket->result = sl_result_new (&parts);
   }
   sl_feed_post_event (feed, sl_session_job_done, ticket, (GDestroyNotify) sl_ticket_free);

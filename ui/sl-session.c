@@ -16,9 +16,9 @@ sl_session_notify (SlSession *self, int prop)
 }
 
 void
-sl_session_emit_result (SlSession *self, SlResult *result)
+sl_session_emit_result (SlSession *self, int signal, SlResult *result)
 {
-  g_signal_emit (self, signals[SL_SIGNAL_RESULT], 0, result);
+  g_signal_emit (self, signals[signal], 0, result);
 }
 
 void
@@ -290,6 +290,7 @@ sl_session_finalize (GObject *object)
   g_free (self->view);
   g_free (self->view_reason);
   g_free (self->view_name);
+  g_clear_pointer (&self->recipe, sl_recipe_free);
 
   G_OBJECT_CLASS (sl_session_parent_class)->finalize (object);
 }
@@ -417,6 +418,8 @@ sl_session_class_init (SlSessionClass *klass)
 
   signals[SL_SIGNAL_RESULT] = g_signal_new ("result", SL_TYPE_SESSION, G_SIGNAL_RUN_LAST, 0, NULL,
                                             NULL, NULL, G_TYPE_NONE, 1, SL_TYPE_RESULT);
+  signals[SL_SIGNAL_DRAFT] = g_signal_new ("draft", SL_TYPE_SESSION, G_SIGNAL_RUN_LAST, 0, NULL,
+                                           NULL, NULL, G_TYPE_NONE, 1, SL_TYPE_RESULT);
   signals[SL_SIGNAL_LOADED] = g_signal_new ("loaded", SL_TYPE_SESSION, G_SIGNAL_RUN_LAST, 0, NULL,
                                             NULL, NULL, G_TYPE_NONE, 0);
 }
@@ -431,7 +434,7 @@ sl_session_init (SlSession *self)
   g_set_object (&self->application, g_application_get_default ());
   if (self->application)
     g_application_hold (self->application);
-  self->left = -1;
+  self->left = self->preview_ms = -1;
   self->results = g_list_store_new (SL_TYPE_RESULT);
   self->timings = g_list_store_new (SL_TYPE_TIMING);
   self->feed = sl_feed_new (&client, self);

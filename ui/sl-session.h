@@ -42,6 +42,7 @@ G_DECLARE_FINAL_TYPE (SlSession, sl_session, SL, SESSION, GObject)
  *                            when they never leave the GPU
  *   error          the last failure in one line, NULL after it was dismissed
  * Signal "result" (SlResult): one more picture is in sl_session_get_results().
+ * Signal "draft" (SlResult): a draft is done.
  * Signal "loaded": a model has been loaded; its defaults are there. */
 SlSession *sl_session_new (void);
 
@@ -50,7 +51,13 @@ void sl_session_start (SlSession *self);
 void sl_session_load (SlSession *self, const char *path);
 /* Queues n pictures with seeds from recipe->seed on.  FALSE: see the error property. */
 gboolean sl_session_generate (SlSession *self, const SlRecipe *recipe, int n);
+/* One picture that is not kept: it is told by "draft" alone. */
+gboolean sl_session_generate_draft (SlSession *self, const SlRecipe *recipe);
 void sl_session_cancel (SlSession *self);
+/* Whether pictures asked for from now on have previews: they do. */
+void sl_session_set_previews (SlSession *self, gboolean previews);
+/* Milliseconds of the device's time that a preview took in the last picture; < 0: not known. */
+double sl_session_get_preview_ms (SlSession *self);
 
 SlState sl_session_get_state (SlSession *self);
 gboolean sl_session_get_busy (SlSession *self);
@@ -84,7 +91,13 @@ void sl_session_count_tokens_async (SlSession *self, const char *text, GCancella
                                     GAsyncReadyCallback callback, gpointer data);
 int sl_session_count_tokens_finish (SlSession *self, GAsyncResult *result, GError **error);
 
-/* Writes the PNG with its settings inside. */
+/* Makes a picture of what preview shows of the one that was cancelled last: enlarged to its size,
+ * not in the list of results. */
+void sl_session_keep_async (SlSession *self, GdkTexture *preview, GAsyncReadyCallback callback,
+                            gpointer data);
+SlResult *sl_session_keep_finish (SlSession *self, GAsyncResult *result);
+
+/* Writes the PNG with its settings inside; that of an unfinished picture has none. */
 void sl_session_save_async (SlSession *self, SlResult *picture, GFile *file,
                             GAsyncReadyCallback callback, gpointer data);
 gboolean sl_session_save_finish (SlSession *self, GAsyncResult *result, GError **error);

@@ -152,9 +152,10 @@ state_cb (SlStage *self)
     sl_canvas_show (self->canvas, NULL, width, height);
     self->started = TRUE;
   }
-  /* A first run that made nothing leaves nothing half developed behind. */
-  if (!sl_session_get_busy (self->session) && self->started &&
-      !g_list_model_get_n_items (sl_session_get_results (self->session))) {
+  /* A first run that showed nothing, or failed, leaves nothing half developed behind. */
+  if (!sl_session_get_busy (self->session) && self->started && !self->shown &&
+      !g_list_model_get_n_items (sl_session_get_results (self->session)) &&
+      (!sl_canvas_get_has_picture (self->canvas) || sl_session_get_error (self->session))) {
     sl_canvas_show (self->canvas, NULL, 0, 0);
     self->started = FALSE;
   }
@@ -236,6 +237,7 @@ sl_stage_set_shown (SlStage *self, SlResult *result)
 
   if (!g_set_object (&self->shown, result))
     return;
+  sl_canvas_compare (self->canvas, NULL);
   if (result) {
     self->started = TRUE;
     sl_canvas_show_picture (self->canvas, sl_result_get_texture (result));
@@ -243,6 +245,16 @@ sl_stage_set_shown (SlStage *self, SlResult *result)
     preview_cb (self);
   }
   state_cb (self);
+}
+
+void
+sl_stage_show_draft (SlStage *self, SlResult *draft)
+{
+  g_return_if_fail (SL_IS_STAGE (self) && !self->shown);
+
+  self->started = TRUE;
+  sl_canvas_show_picture (self->canvas, sl_result_get_texture (draft));
+  update_page (self);
 }
 
 void
@@ -271,7 +283,8 @@ static GdkContentProvider *
 drag_prepare_cb (SlStage *self)
 {
   /* A picture larger than the view is dragged about in it instead. */
-  return self->shown && !sl_canvas_get_can_pan (self->canvas)
+  return self->shown && !sl_canvas_get_can_pan (self->canvas) &&
+                 !sl_canvas_get_comparing (self->canvas)
              ? sl_image_content_new (self->shown, TRUE)
              : NULL;
 }

@@ -20,6 +20,8 @@ void sl_stage_bind (SlStage *self, SlSession *session);
 SlCanvas *sl_stage_get_canvas (SlStage *self);
 void sl_stage_set_shown (SlStage *self, SlResult *result);
 SlResult *sl_stage_get_shown (SlStage *self);
+/* A picture that is not kept, in the place of the one being made. */
+void sl_stage_show_draft (SlStage *self, SlResult *draft);
 void sl_stage_set_bare (SlStage *self, gboolean bare);
 /* There is little room: leaves out what the keyboard and the mouse wheel do as well. */
 void sl_stage_set_narrow (SlStage *self, gboolean narrow);

@@ -1,6 +1,7 @@
 /* ui/sl-window-private.h - between the source files of SlWindow. */
 #pragma once
 
+#include "ui/sl-live.h"
 #include "ui/sl-sidebar.h"
 #include "ui/sl-stage.h"
 #include "ui/sl-strip.h"
@@ -26,6 +27,7 @@ struct _SlWindow {
   SlStrip *strip;
   GtkPaned *paned;
   SlTimingPanel *timing;
+  GMenu *preview_menu;
 
   SlSession *session;
   GSettings *settings;           /* delayed; shared by every part */
@@ -39,6 +41,7 @@ struct _SlWindow {
   gboolean sidebar_before;       /* full screen */
   guint timing_later;            /* source id */
   gboolean timing_unplaced;      /* the panel has no height yet */
+  sl_live *live;
 };
 
 /* sl-window-files.c */
@@ -46,7 +49,16 @@ void sl_window_install_file_actions (GtkWidgetClass *widget_class);
 void sl_window_add_drop_target (SlWindow *self);
 void sl_window_load_model (SlWindow *self, const char *path);
 
+/* sl-window-live.c */
+void sl_window_install_live_actions (GtkWidgetClass *widget_class);
+void sl_window_bind_live (SlWindow *self);
+/* A run ended without the picture that was to be shown: what could be seen of it stays, unfinished;
+ * when it failed, back to the last finished one, if there is one. */
+void sl_window_keep_or_go_back (SlWindow *self);
+gboolean sl_window_can_compare (SlWindow *self);
+
 /* sl-window.c */
+void sl_window_show_result (SlWindow *self, SlResult *result); /* NULL: the one being made */
 /* A picture's settings become the next picture's. */
 void sl_window_take_settings (SlWindow *self, const SlRecipe *recipe);
 

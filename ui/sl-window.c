@@ -42,6 +42,7 @@ update_actions (SlWindow *self)
   gtk_widget_action_set_enabled (widget, "win.save", shown != NULL);
   gtk_widget_action_set_enabled (widget, "win.copy", shown != NULL);
   gtk_widget_action_set_enabled (widget, "win.use-settings", shown && !busy);
+  gtk_widget_action_set_enabled (widget, "win.compare", sl_window_can_compare (self));
   for (guint i = 0; i < G_N_ELEMENTS (zooms); i++)
     gtk_widget_action_set_enabled (widget, zooms[i], has_picture);
 }
@@ -73,8 +74,8 @@ sidebar_cb (SlWindow *self)
     g_settings_set_boolean (self->settings, "show-sidebar", adw_flap_get_reveal_flap (self->flap));
 }
 
-static void
-show_result (SlWindow *self, SlResult *result)
+void
+sl_window_show_result (SlWindow *self, SlResult *result)
 {
   self->selecting = TRUE;
   sl_strip_select (self->strip, result);
@@ -100,7 +101,7 @@ result_cb (SlWindow *self, SlResult *result)
 {
   self->n_made++;
   if (self->follow || !sl_stage_get_shown (self->stage))
-    show_result (self, result);
+    sl_window_show_result (self, result);
 }
 
 static void
@@ -119,7 +120,7 @@ preview_cb (SlWindow *self)
 {
   if (self->follow && sl_session_get_has_preview (self->session) &&
       sl_stage_get_shown (self->stage))
-    show_result (self, NULL);
+    sl_window_show_result (self, NULL);
   update_actions (self);
 }
 
@@ -157,15 +158,8 @@ busy_cb (SlWindow *self)
     gtk_application_uninhibit (application, self->inhibit);
     self->inhibit = 0;
   }
-  if (!busy && self->follow && !sl_stage_get_shown (self->stage)) {
-    /* Cancelled: back to the last finished picture, if there is one. */
-    GListModel *results = sl_session_get_results (self->session);
-    const guint n = g_list_model_get_n_items (results);
-    g_autoptr (SlResult) last = n ? g_list_model_get_item (results, n - 1) : NULL;
-
-    if (last)
-      show_result (self, last);
-  }
+  if (!busy && self->follow && !sl_stage_get_shown (self->stage))
+    sl_window_keep_or_go_back (self);
   if (!busy && !sl_session_get_error (self->session))
     notify_done (self);
   gtk_button_set_label (self->generate, busy ? _ ("_Cancel") : _ ("_Generate"));
@@ -299,7 +293,7 @@ follow_action (GtkWidget *widget, const char *name, GVariant *parameter)
   SlWindow *self = SL_WINDOW (widget);
 
   self->follow = TRUE;
-  show_result (self, NULL);
+  sl_window_show_result (self, NULL);
 }
 
 void
@@ -478,6 +472,7 @@ sl_window_new (GtkApplication *application, SlSession *session, GSettings *setti
   g_object_set (self->strip, "session", session, NULL);
   sl_window_bind_timing (self);
   connect_session (self);
+  sl_window_bind_live (self);
   g_signal_connect_object (sl_session_get_results (session), "items-changed",
                            G_CALLBACK (results_cb), self, G_CONNECT_SWAPPED);
   g_signal_connect_swapped (sl_stage_get_canvas (self->stage), "notify::has-picture",
@@ -542,6 +537,7 @@ sl_window_dispose (GObject *object)
   g_clear_handle_id (&self->apply_later, g_source_remove);
   g_clear_handle_id (&self->timing_later, g_source_remove);
   g_clear_object (&self->chooser);
+  g_clear_pointer (&self->live, sl_live_free);
   g_clear_object (&self->session);
   g_clear_object (&self->settings);
 
@@ -606,6 +602,7 @@ sl_window_class_init (SlWindowClass *klass)
   gtk_widget_class_set_template_from_resource (widget_class,
                                                "/io/github/safelight/Safelight/sl-window.ui");
   gtk_widget_class_bind_template_child (widget_class, SlWindow, flap);
+  gtk_widget_class_bind_template_child (widget_class, SlWindow, preview_menu);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, sidebar);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, header);
   gtk_widget_class_bind_template_child (widget_class, SlWindow, title);
@@ -633,6 +630,7 @@ sl_window_class_init (SlWindowClass *klass)
   /* Its state is the loaded model: the menu puts a mark there. */
   gtk_widget_class_install_property_action (widget_class, "win.model", "model");
   sl_window_install_file_actions (widget_class);
+  sl_window_install_live_actions (widget_class);
 }
 
 static void
