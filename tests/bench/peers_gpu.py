@@ -21,13 +21,14 @@ def run_ours(args):
         path = Path(folder) / "bench.json"
         command = [args.cli, "bench", "--device", "cuda", "-m", args.model, "--json", str(path)]
         command += ["--sizes", ",".join(map(str, args.sizes)), "-r", str(args.pictures)]
+        command += ["--passes"] if args.passes else []
         command += ["--tokens", str(args.tokens), "--text-tokens", str(args.text_tokens)]
         subprocess.run(command, check=True)
         told = json.loads(path.read_text())
     values = {}
     for s in told["series"]:
         name = f"{s['name']} {s['width']}" if s["width"] else s["name"]
-        values[name.replace("step ", "forward ")] = s["values"]
+        values[name.replace("step ", "forward ") if name.startswith("step ") else name] = s["values"]
     return values, told["about"]["device"]
 
 
@@ -90,7 +91,9 @@ class Diffusers:
         self.stages()
         self.pictures()
         self.values["memory (GB)"] = [self.torch.cuda.max_memory_allocated() * 1e-9]
-        if self.args.compile:
+        if self.args.compile and self.args.compile_blocks:
+            self.pipe.transformer.compile_repeated_blocks(dynamic=False)  # seconds, not a minute
+        elif self.args.compile:
             self.pipe.transformer.compile()
         for size in self.args.compile:
             begin = time.perf_counter()
@@ -136,6 +139,7 @@ def table(args, before, after, theirs):
 def main(args):
     import torch
 
+    sizes = args.sizes
     before, device = run_ours(args)
     diffusers = Diffusers(args)
     with torch.no_grad():
@@ -144,9 +148,12 @@ def main(args):
     del diffusers
     gc.collect()
     torch.cuda.empty_cache()
+    if args.sizes_after:
+        args.sizes = args.sizes_after
     after = {} if args.once else run_ours(args)[0]
+    args.sizes = sizes
     text = table(args, before, after, theirs)
-    print(text)
+    print(text, flush=True)
     if args.out:
         args.out.mkdir(parents=True, exist_ok=True)
         stem = args.out / f"{about['date']}-{args.name}"
