@@ -136,13 +136,16 @@ eng_feed_take (const eng_feed *feed, struct eng_run *run)
   return eng_run_take (run, KRN_U8, 1, 1, SLOTS, feed->slot_bytes);
 }
 
-/* The run fails with feed->error, which is set. */
+/* The run fails with feed->error, which is set, and with the device's status, if it was that. */
 static void
-fail (eng_feed *feed, struct eng_run *run)
+fail (eng_feed *feed, struct eng_run *run, krn_status status)
 {
-  run->status = g_error_matches (feed->error, ENG_ERROR, ENG_ERROR_CANCELLED)
-                    ? KRN_CANCELLED
-                    : KRN_ERROR_UNSUPPORTED;
+  if (status)
+    run->status = status;
+  else if (g_error_matches (feed->error, ENG_ERROR, ENG_ERROR_CANCELLED))
+    run->status = KRN_CANCELLED;
+  else
+    run->status = KRN_ERROR_UNSUPPORTED;
   run->failed = "eng_feed";
   run->cause = feed->error;
 }
@@ -190,9 +193,9 @@ eng_feed_acquire (eng_feed *feed, struct eng_run *run, krn_tensor memory, guint 
   if (eng_sender_wait_group (feed->sender, i, feed->ready))
     check (run, run->device->event_wait (run->stream, feed->ready), "event_wait");
   else if (!eng_sender_finish (feed->sender, &feed->error))
-    fail (feed, run);
+    fail (feed, run, eng_sender_get_status (feed->sender));
   if (i == feed->n - 1 && !run->status && !eng_sender_finish (feed->sender, &feed->error))
-    fail (feed, run);
+    fail (feed, run, eng_sender_get_status (feed->sender));
 }
 
 /* Host memory of that size which no upload reads any more. */
@@ -220,7 +223,7 @@ eng_feed_rows (eng_feed *feed, struct eng_run *run, krn_tensor dst,
   for (int64_t i = 0; i < krn_rows (dst); i++)
     if (!eng_weights_read (feed->loader->weights, matrix, ids[i] * row,
                            (char *) feed->rows + i * row, row, &feed->error)) {
-      fail (feed, run);
+      fail (feed, run, KRN_OK);
       return;
     }
   if (check (run, run->device->upload (run->stream, dst, feed->rows, matrix->dtype), "upload") &&

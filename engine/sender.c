@@ -42,7 +42,8 @@ struct eng_sender {
   guint *left;        /* chunks of each group that are not sent */
   size_t done;        /* bytes */
   gboolean stop;
-  GError *error; /* the first */
+  GError *error;     /* the first */
+  krn_status status; /* the device's, when the error is its; else KRN_OK */
 };
 
 static const struct eng_chunk *
@@ -93,13 +94,15 @@ dst_bytes (const struct eng_chunk *chunk)
 /* ---- A thread ---- */
 
 static void
-adopt_error (eng_sender *sender, GError *error)
+adopt_error (eng_sender *sender, krn_status status, GError *error)
 {
   g_mutex_lock (&sender->mutex);
-  if (sender->error)
+  if (sender->error) {
     g_error_free (error);
-  else
+  } else {
     sender->error = error;
+    sender->status = status;
+  }
   sender->stop = TRUE;
   g_cond_broadcast (&sender->cond);
   g_mutex_unlock (&sender->mutex);
@@ -109,7 +112,7 @@ static gboolean
 check_status (eng_sender *sender, const struct eng_chunk *chunk, krn_status status)
 {
   if (status)
-    adopt_error (sender,
+    adopt_error (sender, status,
                  g_error_new (ENG_ERROR, ENG_ERROR_DEVICE, "%s: %s", chunk->loader->component,
                               sender->device->status_text (sender->device, status)));
   return status == KRN_OK;
@@ -131,7 +134,7 @@ next_stage (struct worker *worker, const struct eng_chunk *chunk)
   if (device->host_alloc (device, &stage->memory, bytes)) {
     g_autofree char *size = g_format_size (bytes);
     stage->memory = NULL;
-    adopt_error (worker->sender,
+    adopt_error (worker->sender, KRN_OK,
                  g_error_new (ENG_ERROR, ENG_ERROR_MEMORY,
                               "%s: needs %s of host memory to copy from, which %s refused",
                               chunk->loader->component, size, device->name));
@@ -171,7 +174,7 @@ read_chunk (struct worker *worker, const struct eng_chunk *chunk, void *to)
     worker->raw = g_malloc (worker->sender->stage_bytes);
   if (!eng_weights_read (chunk->loader->weights, chunk->tensor, chunk->first * size,
                          want->permute ? worker->raw : to, n * size, &error)) {
-    adopt_error (worker->sender, error);
+    adopt_error (worker->sender, KRN_OK, error);
     return FALSE;
   }
   if (want->permute)
@@ -226,8 +229,9 @@ take_chunk (eng_sender *sender)
 
   if (!chunk || !sender->cancelled || !g_atomic_int_get (sender->cancelled))
     return chunk;
-  adopt_error (sender, g_error_new (ENG_ERROR, ENG_ERROR_CANCELLED, "%s: cancelled",
-                                    chunk->loader->component));
+  adopt_error (
+      sender, KRN_OK,
+      g_error_new (ENG_ERROR, ENG_ERROR_CANCELLED, "%s: cancelled", chunk->loader->component));
   return NULL;
 }
 
@@ -305,6 +309,7 @@ eng_sender_start (eng_sender *sender, guint open, const int *cancelled)
   sender->open = open;
   sender->done = 0;
   sender->stop = FALSE;
+  sender->status = KRN_OK;
   for (guint i = 0; i < sender->chunks->len; i++)
     sender->left[get_chunk (sender, i)->group] = 0;
   for (guint i = 0; i < sender->chunks->len; i++)
@@ -318,8 +323,9 @@ eng_sender_start (eng_sender *sender, guint open, const int *cancelled)
     worker->thread = g_thread_try_new ("load", worker_thread, worker, &why);
     started += worker->thread != NULL;
     if (why && i == sender->n_workers - 1 && started == 0)
-      adopt_error (sender, g_error_new (ENG_ERROR, ENG_ERROR_DEVICE, "no thread for loading: %s",
-                                        why->message));
+      adopt_error (
+          sender, KRN_OK,
+          g_error_new (ENG_ERROR, ENG_ERROR_DEVICE, "no thread for loading: %s", why->message));
   }
 }
 
@@ -390,4 +396,10 @@ eng_sender_finish (eng_sender *sender, GError **error)
     return TRUE;
   g_propagate_error (error, g_steal_pointer (&sender->error));
   return FALSE;
+}
+
+krn_status
+eng_sender_get_status (const eng_sender *sender)
+{
+  return sender->status;
 }

@@ -41,3 +41,5 @@ void eng_sender_open_group (eng_sender *sender, krn_event *event);
 /* Ends what was started and waits for the threads and the stream.  FALSE and error: what failed
  * first, or ENG_ERROR_CANCELLED because not all was sent. */
 gboolean eng_sender_finish (eng_sender *sender, GError **error);
+/* After finish: how the device refused, if that is why it failed. */
+krn_status eng_sender_get_status (const eng_sender *sender);

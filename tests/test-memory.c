@@ -223,6 +223,38 @@ test_cancelled (void)
   close_engine (engine);
 }
 
+/* The device is lost, or refuses an operation, while layers come; the next picture is made. */
+static void
+test_refused (void)
+{
+  g_autoptr (GError) error = NULL;
+  eng_engine *engine = open_engine (ENG_RESIDENCY_DROP, 0, &error);
+  int lost = 0;
+
+  g_assert_no_error (error);
+  for (int at = 1; at < 200; at = at * 5 / 4 + 1) {
+    struct eng_params params = small;
+    g_autofree char *prompt = g_strdup_printf ("number %d", at);
+    GBytes *got;
+
+    params.prompt = prompt;
+    g_atomic_int_set (at % 2 ? &control->lose_at : &control->fail_at, at);
+    got = make (engine, &params, &error);
+    if (!got)
+      g_assert_true (error->domain == ENG_ERROR);
+    lost += !got && at % 2;
+    g_clear_pointer (&got, g_bytes_unref);
+    g_clear_error (&error);
+    g_atomic_int_set (&control->lose_at, 0);
+    g_atomic_int_set (&control->fail_at, 0);
+    got = make (engine, &small, &error);
+    g_assert_no_error (error);
+    g_bytes_unref (got);
+  }
+  g_assert_cmpint (lost, >, 3);
+  close_engine (engine);
+}
+
 int
 main (int argc, char **argv)
 {
@@ -237,5 +269,6 @@ main (int argc, char **argv)
   g_test_add_func ("/memory/short", test_short);
   g_test_add_func ("/memory/load-refused", test_load_refused);
   g_test_add_func ("/memory/cancelled", test_cancelled);
+  g_test_add_func ("/memory/refused", test_refused);
   return g_test_run ();
 }
