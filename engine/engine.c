@@ -303,8 +303,8 @@ do_job (eng_engine *engine, eng_job *job)
 
 /* ---- The thread ---- */
 
-/* How long the device is left alone when it has enough to do: short beside the 20 ms that are
- * enqueued ahead, long beside a look at a few events. */
+/* How long the device is left alone when it has enough to do: short beside what is enqueued
+ * ahead, long beside a look at a few events. */
 #define LOOK_AGAIN_US 500
 
 /* Begins the task that is first, unless it must wait.  With the mutex held, which is free

@@ -67,7 +67,7 @@ gboolean eng_lanes_want_more (eng_lanes *lanes, enum eng_lane lane);
 /* All segments that were ended are done. */
 gboolean eng_lanes_is_idle (eng_lanes *lanes, enum eng_lane lane);
 /* Seconds that a segment should take, so that want_more can be as good as it says. */
-#define ENG_SEGMENT_SECONDS 0.010
+#define ENG_SEGMENT_SECONDS 0.007
 
 /* Events are kept for later pictures.  record gives an event with all that was enqueued on lane so
  * far; NULL: the device gave none, and has done all of it. */

@@ -307,7 +307,7 @@ eng_making_ok (struct eng_making *p, const struct eng_run *run, const char *what
 int
 eng_making_choose_segment (const struct eng_making *p, const struct eng_pace *pace, int n)
 {
-  enum { MOST = 32, UNKNOWN = 8 };
+  enum { MOST = 96, UNKNOWN = 16 };
   const double seconds = pace->seconds * n;
   int segments = UNKNOWN;
 
