@@ -194,7 +194,7 @@ capture_timing (SlWindow *window)
 
     gtk_stack_set_visible_child_name (find_id (find_id (window, "timing"), "pages"), pages[i]);
     if (i == 1)
-      g_object_set (find_id (window, "chart"), "span", 4, NULL);
+      g_object_set (find_id (window, "chart"), "span", 8, NULL);
     capture (window, state);
   }
   gtk_stack_set_visible_child_name (find_id (find_id (window, "timing"), "pages"), pages[0]);

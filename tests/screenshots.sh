@@ -38,7 +38,7 @@ for language in en zh_CN; do
   for scheme in light dark; do
     for size in 1280x800 900x600 360x640; do
       states=$real
-      [ "$size" != 360x640 ] || states=welcome,pictures,running
+      [ "$size" != 360x640 ] || states=welcome,pictures,running,timing
       export ADW_DEBUG_COLOR_SCHEME=prefer-$scheme LANGUAGE=$language LC_ALL=C.UTF-8
       [ "$language" = en ] || export LC_ALL=zh_CN.UTF-8
       locale -a | grep -qi "^${LC_ALL/UTF-8/utf8}$" || export LC_ALL=C.UTF-8

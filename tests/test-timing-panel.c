@@ -76,6 +76,25 @@ test_remembered (void)
   close_window (window);
 }
 
+/* It does not make a narrow window wider. */
+static void
+test_narrow (void)
+{
+  SlWindow *window = open_panel ();
+
+  close_window (window);
+  window = open_window (360, 640);
+  g_assert_true (wait_until (gtk_widget_get_mapped (find_id (window, "chart")), 5));
+  wait_ms (300);
+  g_assert_cmpint (gtk_widget_get_width (GTK_WIDGET (window)), <=, 360);
+  adw_flap_set_reveal_flap (find_id (window, "flap"), FALSE);
+  make_picture (window, "a lake");
+  g_assert_true (gtk_widget_get_mapped (find_id (window, "numbers"))); /* the tables, too */
+  wait_ms (600); /* the caption comes into view */
+  g_assert_cmpint (gtk_widget_get_width (GTK_WIDGET (window)), <=, 360);
+  close_window (window);
+}
+
 static void
 test_live (void)
 {
@@ -297,6 +316,7 @@ main (int argc, char **argv)
   g_test_init (&argc, &argv, NULL);
 
   g_test_add_func ("/timing-panel/remembered", test_remembered);
+  g_test_add_func ("/timing-panel/narrow", test_narrow);
   g_test_add_func ("/timing-panel/live", test_live);
   g_test_add_func ("/timing-panel/cancelled", test_cancelled);
   g_test_add_func ("/timing-panel/bars", test_bars);

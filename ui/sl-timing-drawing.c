@@ -7,7 +7,7 @@
 #include <string.h>
 
 #define AXIS_HEIGHT 20
-#define LANE_MIN 13
+#define LANE_MIN 15
 #define LANE_NATURAL 24
 #define LANE_MAX 32
 #define MARGIN 6      /* beside the lanes' names */
@@ -128,7 +128,7 @@ draw_label (struct sl_drawing *self, GtkSnapshot *snapshot, const struct sl_span
 
     pango_layout_set_text (self->layout, i ? texts[i] + 1 : texts[i], -1);
     pango_layout_get_pixel_size (self->layout, &width, &height);
-    if (width + 6 > rect->size.width)
+    if (width + 6 > rect->size.width || height > rect->size.height + 4)
       continue;
     draw_text (
         self, snapshot,

@@ -15,6 +15,9 @@ struct _SlTimingPanel {
 
   /* Borrowed from the template. */
   GtkLabel *title;
+  GtkWidget *zoom;
+  GtkBox *body;
+  GtkSeparator *separator;
   GtkLabel *status;
   SlTimingChart *chart;
   SlTimingBars *bars;
@@ -318,6 +321,19 @@ sl_timing_panel_bind (SlTimingPanel *self, SlSession *session)
                            G_CONNECT_SWAPPED);
 }
 
+void
+sl_timing_panel_set_narrow (SlTimingPanel *self, gboolean narrow)
+{
+  const GtkOrientation along = narrow ? GTK_ORIENTATION_VERTICAL : GTK_ORIENTATION_HORIZONTAL;
+
+  g_return_if_fail (SL_IS_TIMING_PANEL (self));
+
+  gtk_orientable_set_orientation (GTK_ORIENTABLE (self->body), along);
+  gtk_orientable_set_orientation (GTK_ORIENTABLE (self->separator), !along);
+  gtk_widget_set_vexpand (GTK_WIDGET (self->pages), narrow);
+  gtk_widget_set_visible (self->zoom, !narrow);
+}
+
 static void
 sl_timing_panel_map (GtkWidget *widget)
 {
@@ -393,6 +409,9 @@ sl_timing_panel_class_init (SlTimingPanelClass *klass)
   gtk_widget_class_set_template_from_resource (widget_class,
                                                "/io/github/safelight/Safelight/sl-timing-panel.ui");
   gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, title);
+  gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, zoom);
+  gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, body);
+  gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, separator);
   gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, status);
   gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, chart);
   gtk_widget_class_bind_template_child (widget_class, SlTimingPanel, bars);
@@ -414,6 +433,7 @@ sl_timing_panel_init (SlTimingPanel *self)
 {
   gtk_widget_init_template (GTK_WIDGET (self));
   g_object_bind_property (self->chart, "span", self->spans, "span", G_BINDING_BIDIRECTIONAL);
+  sl_timing_panel_set_narrow (self, TRUE);
   update_numbers (self);
   update_actions (self);
 }

@@ -16,6 +16,8 @@ G_DECLARE_FINAL_TYPE (SlTimingPanel, sl_timing_panel, SL, TIMING_PANEL, AdwBin)
 void sl_timing_panel_bind (SlTimingPanel *self, SlSession *session); /* once */
 SlTiming *sl_timing_panel_get_selected (SlTimingPanel *self);        /* borrowed; NULL: none */
 void sl_timing_panel_select (SlTimingPanel *self, SlTiming *timing);
+/* The tables below the drawing instead of beside it, as it begins; fewer buttons. */
+void sl_timing_panel_set_narrow (SlTimingPanel *self, gboolean narrow);
 /* What the menu does once a file is chosen. */
 void sl_timing_panel_export (SlTimingPanel *self, GFile *file, SlTimingFormat format);
 

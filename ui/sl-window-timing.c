@@ -15,6 +15,7 @@ sl_window_update_timing (SlWindow *self)
   if (height <= 0)
     return;
   gtk_widget_set_visible (GTK_WIDGET (self->timing_button), !adw_flap_get_folded (self->flap));
+  sl_timing_panel_set_narrow (self->timing, adw_flap_get_folded (self->flap));
   gtk_widget_set_visible (GTK_WIDGET (self->strip_revealer), !visible || height >= LOW);
   if (!visible || !self->timing_unplaced)
     return;
