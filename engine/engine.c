@@ -153,7 +153,8 @@ close_device (eng_engine *engine)
 }
 
 /* Opens the device again when it was lost; all that was on it is gone.  The model's info stays for
- * who recovers. */
+ * who recovers.  A GPU that cannot be had again is not replaced by the CPU: that would be a hundred
+ * times slower without a word. */
 static gboolean
 reopen (eng_engine *engine, GError **error)
 {
@@ -411,6 +412,10 @@ eng_engine_new (const struct eng_options *options, GError **error)
   engine->text_encoder = options->text_encoder;
   engine->device = eng_device_open (options->device, options->threads, &engine->reason, error);
   engine->name = g_strdup (engine->device ? engine->device->name : "");
+  if (engine->device && !g_str_equal (engine->device->kind, "cpu")) {
+    g_free (engine->kind); /* "auto" found it */
+    engine->kind = g_strdup ("cuda");
+  }
   if (engine->device)
     engine->pipeline = eng_pipeline_new (engine->device, engine->text_encoder, error);
   if (engine->pipeline)

@@ -749,8 +749,14 @@ __attribute__ ((visibility ("default"))) krn_status krn_cuda_open (struct krn_de
 krn_status
 krn_cuda_open (struct krn_device **device, char *reason, size_t size)
 {
-  struct queue_device *self = g_new0 (struct queue_device, 1);
+  struct queue_device *self;
 
+  *device = NULL;
+  if (g_atomic_int_get (&queue_control.refuse_open)) {
+    g_strlcpy (reason, "The queue failed earlier.", size);
+    return STATUS_LOST;
+  }
+  self = g_new0 (struct queue_device, 1);
   self->table = table;
   if (krn_cpu_open (&self->cpu, 1))
     abort ();

@@ -13,6 +13,7 @@ struct queue_control {
   int overlaps;       /* operations that ran while another stream's ran */
   int launches;       /* of graphs */
   int opened;         /* times */
+  int refuse_open;    /* the device cannot be opened */
   int blocks;         /* of memory that were given out and not freed */
   int memory;         /* KiB that the device has; 0: as much as the CPU */
   int used, most;     /* KiB of it now, and at once since it was cleared; not page-locked memory */

@@ -291,6 +291,33 @@ test_lost (void)
   close_queue (engine);
 }
 
+/* A device that cannot be opened again is not replaced by the CPU: every job is told why, until it
+ * can. */
+static void
+test_lost_for_good (void)
+{
+  eng_engine *engine;
+
+  memset (control, 0, sizeof *control);
+  engine = open_engine ("auto");
+  assert_works (engine);
+  g_atomic_int_set (&control->refuse_open, 1);
+  g_atomic_int_set (&control->lose_at, 50);
+  for (int i = 0; i < 3; i++) {
+    struct fixture_job job = { 0 };
+
+    fixture_run (&job, engine, &cases[0]);
+    g_assert_error (job.error, ENG_ERROR, ENG_ERROR_DEVICE);
+    g_assert_true (i ? g_str_equal (job.error->message, "The queue failed earlier.")
+                     : g_str_has_suffix (job.error->message, ": a kernel faulted"));
+    fixture_job_clear (&job);
+  }
+  g_assert_cmpstr (eng_engine_get_device_name (engine), ==, "Queue");
+  g_atomic_int_set (&control->refuse_open, 0);
+  assert_works (engine);
+  close_queue (engine);
+}
+
 /* Nothing that can be switched off changes a picture. */
 static void
 test_switches (void)
@@ -355,6 +382,7 @@ main (int argc, char **argv)
   g_test_add_func ("/overlap/cancels", test_cancels);
   g_test_add_func ("/overlap/refused-operations", test_refused_operations);
   g_test_add_func ("/overlap/lost", test_lost);
+  g_test_add_func ("/overlap/lost-for-good", test_lost_for_good);
   g_test_add_func ("/overlap/switches", test_switches);
   return g_test_run ();
 }
