@@ -15,6 +15,7 @@ struct series {
 struct cli_report {
   GPtrArray *series; /* of struct series */
   GPtrArray *notes;  /* of char * */
+  guint n_printed, n_notes_printed;
 };
 
 static void
@@ -76,15 +77,6 @@ cli_report_add (cli_report *report, const struct cli_series *what, double value)
 }
 
 void
-cli_report_count (cli_report *report, const char *name, int width, int height, double flops)
-{
-  struct series *series = find (report, name, width, height);
-
-  if (series)
-    series->what.flops = flops;
-}
-
-void
 cli_report_note (cli_report *report, const char *format, ...)
 {
   va_list args;
@@ -129,6 +121,14 @@ cli_report_get_median (const cli_report *report, const char *name, int width, in
   return median_of (sorted, series->values->len);
 }
 
+double
+cli_report_get_flops (const cli_report *report, const char *name, int width, int height)
+{
+  const struct series *series = find (report, name, width, height);
+
+  return series ? series->what.flops : 0;
+}
+
 static void
 print_series (const struct series *series, double ceiling)
 {
@@ -152,13 +152,15 @@ print_series (const struct series *series, double ceiling)
 }
 
 void
-cli_report_print (const cli_report *report, double ceiling)
+cli_report_print (cli_report *report, double ceiling)
 {
-  printf ("%-28s %-10s %10s %10s %10s\n", "", "size", "median", "least", "most");
-  for (guint i = 0; i < report->series->len; i++)
-    print_series (report->series->pdata[i], ceiling);
-  for (guint i = 0; i < report->notes->len; i++)
-    printf ("(%s)\n", (char *) report->notes->pdata[i]);
+  if (report->n_printed == 0)
+    printf ("%-28s %-10s %10s %10s %10s\n", "", "size", "median", "least", "most");
+  for (; report->n_printed < report->series->len; report->n_printed++)
+    print_series (report->series->pdata[report->n_printed], ceiling);
+  for (; report->n_notes_printed < report->notes->len; report->n_notes_printed++)
+    printf ("(%s)\n", (char *) report->notes->pdata[report->n_notes_printed]);
+  fflush (stdout);
 }
 
 /* ---- JSON ---- */

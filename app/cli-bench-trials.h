@@ -3,10 +3,11 @@
 
 #include "app/cli-bench-make.h"
 
-/* A product and a copy: what the device can do at most, in TFLOP/s; 0 and error on failure. */
-double cli_bench_ceilings (struct cli_bench *bench, GError **error);
-/* One forward and one decode of that size, operation by operation, or the encoder over tokens; the
- * pictures' own series learn from it how much they compute. */
+/* A product and a copy: what the device can do at most, in TFLOP/s; 0 and error on failure.  A GPU
+ * that was at work for a while is slower: it may draw so much power and no more. */
+double cli_bench_ceilings (struct cli_bench *bench, gboolean after_work, GError **error);
+/* One forward and one decode of that size, operation by operation, or the encoder over tokens: the
+ * series "pass: forward", "pass: decode" and "pass: text, N tokens". */
 gboolean cli_bench_passes (struct cli_bench *bench, int width, int height, GError **error);
 gboolean cli_bench_text (struct cli_bench *bench, int tokens, GError **error);
 

@@ -46,11 +46,14 @@ record (const struct cli_bench *bench, const eng_image *image)
 
 #define RECORD(what, value) (series.name = (what), cli_report_add (bench->report, &series, (value)))
   RECORD ("text", cli_lane_time (image, "text"));
+  RECORD ("picture", eng_image_get_seconds (image) * 1000);
+  series.flops = cli_report_get_flops (bench->report, "pass: decode", w, h);
+  RECORD ("decode", cli_lane_time (image, "decode"));
+  series.flops = cli_report_get_flops (bench->report, "pass: forward", w, h);
   for (guint i = 0; i < n; i++)
     if (g_str_has_prefix (spans[i].name, "step "))
       RECORD ("step", spans[i].end - spans[i].start);
-  RECORD ("decode", cli_lane_time (image, "decode"));
-  RECORD ("picture", eng_image_get_seconds (image) * 1000);
+  series.flops = 0;
   series.unit = "%";
   RECORD ("idle within a picture", idle_share (image));
   series.unit = "";
@@ -86,6 +89,10 @@ measure_text (struct cli_bench *bench, int tokens, GError **error)
 {
   struct eng_params params = bench->params;
   g_autofree char *name = g_strdup_printf ("text, %d tokens", tokens);
+  g_autofree char *pass = g_strdup_printf ("pass: text, %d tokens", tokens);
+  const struct cli_series series = { .name = name,
+                                     .unit = "ms",
+                                     .flops = cli_report_get_flops (bench->report, pass, 0, 0) };
 
   params.width = params.height = 256;
   params.steps = 1;
@@ -98,8 +105,7 @@ measure_text (struct cli_bench *bench, int tokens, GError **error)
     if (!image)
       return FALSE;
     if (i >= 0)
-      cli_report_add (bench->report, &(struct cli_series){ .name = name, .unit = "ms" },
-                      cli_lane_time (image, "text"));
+      cli_report_add (bench->report, &series, cli_lane_time (image, "text"));
   }
   return TRUE;
 }
@@ -135,54 +141,69 @@ record_memory (struct cli_bench *bench, const char *name)
 }
 
 static gboolean
-measure_pictures (struct cli_bench *bench, const struct options *o, GArray *sizes, GError **error)
+measure_passes (struct cli_bench *bench, const struct options *o, GArray *sizes, double *ceiling,
+                GError **error)
 {
-  if (!measure_first (bench, g_array_index (sizes, struct size, 0), error))
+  *ceiling = cli_bench_ceilings (bench, FALSE, error);
+  if (*ceiling <= 0)
     return FALSE;
   for (guint i = 0; i < sizes->len; i++) {
-    if (!measure_size (bench, g_array_index (sizes, struct size, i), error))
-      return FALSE;
-    record_memory (bench, "memory in use on the GPU");
-  }
-  return o->text_tokens <= 0 || measure_text (bench, o->text_tokens, error);
-}
-
-/* What is measured beside pictures, and told even when it fails at some point. */
-static gboolean
-measure_more (struct cli_bench *bench, const struct options *o, GArray *sizes, double *ceiling,
-              GError **error)
-{
-  const struct size first = g_array_index (sizes, struct size, 0);
-
-  if (o->passes && (*ceiling = cli_bench_ceilings (bench, error)) <= 0)
-    return FALSE;
-  for (guint i = 0; i < sizes->len && o->passes; i++) {
     const struct size size = g_array_index (sizes, struct size, i);
     if (!cli_bench_passes (bench, size.width, size.height, error))
       return FALSE;
   }
-  if (o->passes && o->text_tokens > 0 && !cli_bench_text (bench, o->text_tokens, error))
-    return FALSE;
-  for (guint i = 0; i < sizes->len && o->ablations; i++) {
+  return o->text_tokens <= 0 || cli_bench_text (bench, o->text_tokens, error);
+}
+
+static gboolean
+measure_pictures (struct cli_bench *bench, const struct options *o, GArray *sizes, double ceiling,
+                  GError **error)
+{
+  for (guint i = 0; i < sizes->len; i++) {
+    if (!measure_size (bench, g_array_index (sizes, struct size, i), error))
+      return FALSE;
+    record_memory (bench, "memory in use on the GPU");
+    cli_report_print (bench->report, ceiling);
+  }
+  return o->text_tokens <= 0 || measure_text (bench, o->text_tokens, error);
+}
+
+static gboolean
+measure_ablations (struct cli_bench *bench, const struct options *o, GArray *sizes, double ceiling,
+                   GError **error)
+{
+  const struct size first = g_array_index (sizes, struct size, 0);
+
+  for (guint i = 0; i < sizes->len; i++) {
     const struct size size = g_array_index (sizes, struct size, i);
     if (!cli_bench_forms (bench, size.width, size.height, error))
       return FALSE;
   }
-  if (o->cancel && !cli_bench_cancels (bench, first.width, first.height, error))
-    return FALSE;
-  return !o->ablations || cli_bench_ablations (bench, first.width, first.height, o->queue, error);
+  cli_report_print (bench->report, ceiling);
+  return cli_bench_ablations (bench, first.width, first.height, o->queue, error);
 }
 
+/* What was measured is printed as it comes, so that it stays when something later fails. */
 static gboolean
 measure (struct cli_bench *bench, const struct options *o, GArray *sizes, GError **error)
 {
+  const struct size first = g_array_index (sizes, struct size, 0);
   double ceiling = 0;
-  const gboolean ok =
-      measure_pictures (bench, o, sizes, error) && measure_more (bench, o, sizes, &ceiling, error);
 
+  if (!measure_first (bench, first, error) ||
+      (o->passes && !measure_passes (bench, o, sizes, &ceiling, error)))
+    return FALSE;
+  cli_report_print (bench->report, ceiling);
+  if (!measure_pictures (bench, o, sizes, ceiling, error) ||
+      (o->passes && cli_bench_ceilings (bench, TRUE, error) <= 0) ||
+      (o->cancel && !cli_bench_cancels (bench, first.width, first.height, error)))
+    return FALSE;
+  cli_report_print (bench->report, ceiling);
+  if (o->ablations && !measure_ablations (bench, o, sizes, ceiling, error))
+    return FALSE;
   cli_report_note (bench->report, "one picture at a time: the forward has no batch of 2 or 4");
   cli_report_print (bench->report, ceiling);
-  return ok;
+  return TRUE;
 }
 
 /* "512,768,1024x512"; without: the one of width and height, or the model's own. */
