@@ -57,6 +57,7 @@ class Diffusers:
             b.synchronize()
             out.append(a.elapsed_time(b))
         self.values[name] = out
+        print(f"diffusers: {name} {cell(out)} ms", flush=True)
 
     def random(self, *shape):
         return self.torch.randn(shape, dtype=self.torch.bfloat16, device="cuda")
