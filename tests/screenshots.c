@@ -162,14 +162,14 @@ capture_pictures (SlWindow *window)
     guint64 seed;
     int width, height;
   } runs[] = {
-    { "a lavender field at dusk with a full moon", 2, 256, 256 },
+    { "a lavender field at dusk with a full moon", 8, 256, 256 },
     { "a yellow flower field by day with mountains and clouds", 1, 384, 256 },
     { "夜晚的湖泊，绿色极光", 2, 384, 256 },
     { "春天的丘陵，樱花，清晨", 1, 256, 256 },
     { "a canyon at sunset with cacti", 2, 384, 256 },
     { "a pine forest by day with clouds", 2, 256, 256 },
-    { "日落时的群山，太阳", 1, 384, 256 },
-    { "a red lighthouse by the sea at sunset", 4, 384, 256 },
+    { "日落时的群山，松树，太阳", 8, 384, 256 },
+    { "a lake at sunset with pine trees and a red sailboat", 6, 384, 256 },
   };
 
   gtk_toggle_button_set_active (find_id (window, "seed_lock"), TRUE);
