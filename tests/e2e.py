@@ -104,6 +104,8 @@ subprocess.run(["xdotool", "mousemove", "160", "120", "click", "1"], check=True)
 subprocess.run(["xdotool", "type", "--delay", "30", "a calm lake at noon"], check=True)
 check("the prompt is typed", wait(lambda: prompt_text() == "a calm lake at noon"), prompt_text())
 
+keys("F9")
+check("F9 shows the timings", wait(lambda: visible(find({"image", "img"}, "Timeline"))))
 app = application()
 unnamed = [n.get_role_name() for n in nodes(app)
            if n.get_role_name() in BUTTONS | {"spin button", "combo box"}
@@ -113,6 +115,7 @@ check("every control has a name", not unnamed, unnamed)
 keys("ctrl+Return")
 check("a picture is made", wait(lambda: sensitive(find(BUTTONS, "Save the picture")), 90))
 check("it says which", wait(lambda: find({"label"}, "a calm lake at noon")))
+check("a row tells its time", wait(lambda: find({"table row"}, "Number of steps: 8")))
 
 saved = folder / "saved.png"
 keys("ctrl+s")
