@@ -91,7 +91,7 @@ class Diffusers:
             self.forward(f"forward {size}", size, self.args.samples if size < 2048 else 4)
         self.stages()
         self.pictures()
-        self.values["memory (GB)"] = [self.torch.cuda.max_memory_allocated() * 1e-9]
+        self.values["memory with pictures"] = [self.torch.cuda.max_memory_allocated() * 1e-9]
         if self.args.compile and self.args.compile_blocks:
             self.pipe.transformer.compile_repeated_blocks(dynamic=False)  # seconds, not a minute
         elif self.args.compile:
@@ -130,7 +130,7 @@ def table(args, before, after, theirs):
         ratio = lambda x: f"{statistics.median(x) / statistics.median(ours):.2f}" if x and ours else "-"
         rows.append(f"| {name} | {cell(before.get(name))} | {cell(after.get(name))} | {cell(theirs.get(name))} "
                     f"| {ratio(theirs.get(name))} | {cell(compiled)} | {ratio(compiled)} |")
-    for name in ("device and model opened", f"first picture {args.sizes[0]}", "memory in use on the GPU"):
+    for name in ("device and model opened", f"first picture {args.sizes[0]}", "memory with pictures", "GPU's memory with pictures"):
         if name in both:
             rows.append(f"| {name} | {cell(before.get(name))} | {cell(after.get(name))} "
                         f"| {cell(theirs.get(name))} | | | |")
