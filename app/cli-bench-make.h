@@ -24,7 +24,7 @@ eng_image *cli_bench_make (eng_engine *engine, const struct eng_params *params, 
  * first submit to the last picture; negative and error when one fails. */
 double cli_bench_make_queue (struct cli_bench *bench, const struct eng_params *params, int n,
                              GError **error);
-/* Seconds from a cancel, part of a step after the second one, to the end of the job; negative and
- * error when the job ended in another way. */
+/* Seconds from a cancel, part of a step after the second one, to the end of the job; 0 when the
+ * picture was done first; negative and error when the job failed. */
 double cli_bench_cancel (eng_engine *engine, const struct eng_params *params, double part,
                          GError **error);

@@ -282,6 +282,28 @@ bench (struct options *o)
   return CLI_OK;
 }
 
+static gboolean
+check_counts (const struct options *o, GError **error)
+{
+  const struct {
+    const char *name;
+    int value, least, most;
+  } counts[] = {
+    { "repeats", o->repeats, 1, 1000 },
+    { "queue", o->queue, 1, 1000 },
+    { "tokens", o->tokens, 0, 512 },
+    { "text tokens", o->text_tokens, 0, 512 },
+  };
+
+  for (guint i = 0; i < G_N_ELEMENTS (counts); i++)
+    if (counts[i].value < counts[i].least || counts[i].value > counts[i].most) {
+      g_set_error (error, ENG_ERROR, ENG_ERROR_PARAMS, "%s is %d, expected %d to %d",
+                   counts[i].name, counts[i].value, counts[i].least, counts[i].most);
+      return FALSE;
+    }
+  return TRUE;
+}
+
 int
 cli_bench (int argc, char **argv)
 {
@@ -310,16 +332,12 @@ cli_bench (int argc, char **argv)
       "N" },
     G_OPTION_ENTRY_NULL,
   };
+  g_autoptr (GError) error = NULL;
   int code;
 
   if (!cli_parse (&argc, &argv, NULL, "Times the parts of a picture.", entries, &code))
     return code;
-  if (o.repeats < 1 || o.repeats > 1000) {
-    fprintf (stderr, "safelight-cli: repeats is %d, expected 1 to 1000\n", o.repeats);
-    code = CLI_USAGE;
-  } else {
-    code = bench (&o);
-  }
+  code = check_counts (&o, &error) ? bench (&o) : cli_fail (error);
   g_free (o.model);
   g_free (o.prompt);
   g_free (o.sizes);

@@ -189,6 +189,10 @@ test_errors (void)
     { "generate -m {model} -p a -b 0", 2, "*batch count is 0*" },
     { "generate -m {model} -p a -t 1025", 2, "*threads is 1025, expected 0 to 1024*" },
     { "bench -m {model} -t -1", 2, "*threads is -1*" },
+    { "bench -m {model} -r 0", 2, "*repeats is 0, expected 1 to 1000*" },
+    { "bench -m {model} --queue 0", 2, "*queue is 0, expected 1 to 1000*" },
+    { "bench -m {model} --tokens 513", 2, "*tokens is 513, expected 0 to 512*" },
+    { "bench -m {model} --sizes 64,6x", 2, "*sizes are “64,6x”*" },
     { "generate -m {model} -p a --rng dice", 2, "*rng is “dice”, expected cpu or cuda*" },
     { "generate -m {model} -p a --sampling-method best", 2, "*“best” is not known*" },
     { "generate -m {model} -p a --scheduler best", 2, "*“best” is not known*" },
@@ -275,13 +279,39 @@ test_help (void)
   }
 }
 
+/* Two sizes, all that a bench can tell; the numbers are in the file, too. */
 static void
 test_bench (void)
 {
-  struct outcome o = run_cli ("", "bench -m {model} -W 64 -H 64 --steps 1 -r 1", NULL);
+  static const char *const names[] = { "decode",
+                                       "first picture",
+                                       "text, 40 tokens",
+                                       "ceiling: product",
+                                       "pass: forward",
+                                       "forward: unfused",
+                                       "sampler step: on the host",
+                                       "graph: off",
+                                       "event timing: on",
+                                       "three streams, a queue: off" };
+  g_autoptr (tmp_folder) folder = tmp_folder_new ();
+  g_autofree char *path = g_build_filename (folder, "b.json", NULL);
+  g_autofree char *json = NULL;
+  struct outcome o = run_cli (folder,
+                              "bench -m {model} --sizes 64,96x64 --steps 8 -r 1 --tokens 30 "
+                              "--text-tokens 40 --passes --cancel --ablations --queue 2 "
+                              "--device cpu --json {}/b.json",
+                              NULL);
 
-  g_assert_cmpint (o.code, ==, 0);
-  g_assert_nonnull (strstr (o.out, "decode"));
+  if (o.code)
+    g_error ("exit %d: %s", o.code, o.err);
+  g_assert_true (g_file_get_contents (path, &json, NULL, NULL));
+  for (guint i = 0; i < G_N_ELEMENTS (names); i++) {
+    g_autofree char *quoted = g_strdup_printf ("\"%s\"", names[i]);
+
+    g_assert_nonnull (strstr (o.out, names[i]));
+    g_assert_nonnull (strstr (json, quoted));
+  }
+  g_assert_nonnull (strstr (o.out, "96x64"));
   outcome_clear (&o);
 }
 
