@@ -348,7 +348,9 @@ engine_thread (gpointer data)
   for (;;) {
     if (begin_task (engine))
       continue;
-    eng_pipeline_get_memory (engine->pipeline, &engine->weights, &engine->arena);
+    engine->weights = engine->arena = 0;
+    if (engine->pipeline) /* a lost device may not have come back */
+      eng_pipeline_get_memory (engine->pipeline, &engine->weights, &engine->arena);
     busy = !g_queue_is_empty (&engine->running);
     if (!busy && engine->quit)
       break;
