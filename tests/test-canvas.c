@@ -72,10 +72,10 @@ test_stays (void)
   fake_view_set (FAKE_VIEW_WORKS);
   window = open_ready ();
   if (has_gl (window)) {
-    set_number (window, "steps", 20);
+    set_number (window, "steps", 150);
     type_prompt (window, "slow hills");
     g_assert_true (activate (window, "win.generate"));
-    g_assert_true (wait_until (fake_view_get_copies () > 2, 10));
+    g_assert_true (wait_until (fake_view_get_copies () > 2, 20));
     live = sl_canvas_dup_shown (get_canvas (window));
     g_assert_nonnull (live);
     g_assert_cmpint (gdk_texture_get_width (live), ==, 32);
@@ -104,12 +104,15 @@ test_breaks (void)
   fake_view_set (FAKE_VIEW_BREAKS);
   window = open_ready ();
   if (has_gl (window)) {
-    set_number (window, "steps", 12);
-    make (window, "slow hills");
+    set_number (window, "steps", 150);
+    type_prompt (window, "slow hills");
+    g_assert_true (activate (window, "win.generate"));
+    g_assert_true (wait_until (get_bytes (window) > 0, 20));
     g_object_get (sl_window_get_session (window), "view-reason", &reason, NULL);
     g_assert_cmpstr (reason, ==, "the fake GPU fell off its bus");
-    g_assert_cmpuint (get_bytes (window), >, 0);
     g_assert_cmpuint (fake_view_get_copies (), ==, 2);
+    g_assert_true (activate (window, "win.cancel"));
+    g_assert_true (wait_until (!is_busy (window), 10));
   }
   close_clean (window);
 }
@@ -119,6 +122,7 @@ static void
 test_realized_again (void)
 {
   SlWindow *window;
+  guint copies;
 
   fake_view_set (FAKE_VIEW_WORKS);
   window = open_ready ();
@@ -130,10 +134,15 @@ test_realized_again (void)
       gtk_window_present (GTK_WINDOW (window));
       gtk_test_widget_wait_for_draw (GTK_WIDGET (window));
       g_assert_true (has_gl (window));
-      make (window, "slow hills");
+      copies = fake_view_get_copies ();
+      set_number (window, "steps", 150);
+      type_prompt (window, "slow hills");
+      g_assert_true (activate (window, "win.generate"));
+      g_assert_true (wait_until (fake_view_get_copies () > copies, 20));
+      g_assert_true (activate (window, "win.cancel"));
+      g_assert_true (wait_until (!is_busy (window), 10));
       settle (window);
     }
-    g_assert_cmpuint (get_stats (window).copies, >, 0);
     g_assert_cmpuint (get_bytes (window), ==, 0);
   }
   close_clean (window);
@@ -202,17 +211,19 @@ test_live (void)
       wait_ms (120); /* a draft begins, and is not done when the next letter comes */
     }
     g_assert_true (wait_until (count_results (window) == 2 && !is_busy (window), 10));
-    g_assert_cmpuint (drafts, ==, 2);
+    g_assert_cmpuint (drafts, >=, 2);
     g_assert_cmpstr (sl_result_get_recipe (sl_stage_get_shown (get_stage (window)))->prompt, ==,
                      "hills");
     g_assert_cmpint (sl_result_get_recipe (sl_stage_get_shown (get_stage (window)))->steps, ==, 10);
     wait_ms (700);
     g_assert_false (is_busy (window));
+    g_assert_cmpuint (count_results (window), ==, 2);
+    drafts = 0;
     g_assert_true (activate (window, "win.live"));
     type_prompt (window, "more hills");
     wait_ms (300);
     g_assert_false (is_busy (window));
-    g_assert_cmpuint (drafts, ==, 2);
+    g_assert_cmpuint (drafts, ==, 0);
   }
   close_clean (window);
 }

@@ -16,6 +16,12 @@ starting_cb (gpointer data)
 }
 
 static void
+live_cb (SlWindow *self)
+{
+  g_object_notify (G_OBJECT (self), "live");
+}
+
+static void
 draft_cb (SlWindow *self, SlResult *draft)
 {
   if (!self->follow)
@@ -32,6 +38,7 @@ preview_method_cb (SlWindow *self)
   g_autofree char *method = g_settings_get_string (self->settings, "preview");
 
   sl_session_set_previews (self->session, !g_str_equal (method, "off"));
+  g_object_notify (G_OBJECT (self), "preview");
 }
 
 /* What one costs stands in the menu, once it is known. */
@@ -54,17 +61,12 @@ cost_cb (SlWindow *self)
 void
 sl_window_bind_live (SlWindow *self)
 {
-  static const char *const keys[] = { "live", "preview" };
-
-  for (guint i = 0; i < G_N_ELEMENTS (keys); i++) {
-    g_autoptr (GAction) action = g_settings_create_action (self->settings, keys[i]);
-
-    g_action_map_add_action (G_ACTION_MAP (self), action);
-  }
   self->live = sl_live_new (self->session, self->settings, starting_cb, self);
   g_signal_connect_object (self->session, "draft", G_CALLBACK (draft_cb), self, G_CONNECT_SWAPPED);
   g_signal_connect_object (self->session, "result", G_CALLBACK (cost_cb), self, G_CONNECT_SWAPPED);
   g_signal_connect_object (self->settings, "changed::preview", G_CALLBACK (preview_method_cb), self,
+                           G_CONNECT_SWAPPED);
+  g_signal_connect_object (self->settings, "changed::live", G_CALLBACK (live_cb), self,
                            G_CONNECT_SWAPPED);
   preview_method_cb (self);
 }

@@ -9,7 +9,7 @@
 #define APPLY_AFTER_MS 1000
 #define NOTIFICATION "done"
 
-enum { PROP_0, PROP_SHOW_SIDEBAR, PROP_SHOW_TIMING, PROP_MODEL, N_PROPS };
+enum { PROP_0, PROP_SHOW_SIDEBAR, PROP_SHOW_TIMING, PROP_LIVE, PROP_PREVIEW, PROP_MODEL, N_PROPS };
 
 static GParamSpec *props[N_PROPS];
 
@@ -502,6 +502,10 @@ sl_window_set_property (GObject *object, guint id, const GValue *value, GParamSp
   else if (id == PROP_SHOW_TIMING)
     g_settings_set_boolean (SL_WINDOW (object)->settings, "show-timing",
                             g_value_get_boolean (value));
+  else if (id == PROP_LIVE)
+    g_settings_set_boolean (SL_WINDOW (object)->settings, "live", g_value_get_boolean (value));
+  else if (id == PROP_PREVIEW)
+    g_settings_set_string (SL_WINDOW (object)->settings, "preview", g_value_get_string (value));
   else if (id == PROP_MODEL)
     sl_window_load_model (SL_WINDOW (object), g_value_get_string (value));
   else
@@ -519,6 +523,11 @@ sl_window_get_property (GObject *object, guint id, GValue *value, GParamSpec *ps
   else if (id == PROP_SHOW_TIMING)
     g_value_set_boolean (value,
                          self->settings && g_settings_get_boolean (self->settings, "show-timing"));
+  else if (id == PROP_LIVE)
+    g_value_set_boolean (value, self->settings && g_settings_get_boolean (self->settings, "live"));
+  else if (id == PROP_PREVIEW)
+    g_value_take_string (value, self->settings ? g_settings_get_string (self->settings, "preview")
+                                               : g_strdup ("linear"));
   else if (id == PROP_MODEL)
     g_value_set_string (value, self->session ? sl_session_get_model_path (self->session) : "");
   else
@@ -590,6 +599,12 @@ sl_window_class_init (SlWindowClass *klass)
   props[PROP_SHOW_TIMING] =
       g_param_spec_boolean ("show-timing", NULL, NULL, FALSE,
                             G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
+  props[PROP_LIVE] =
+      g_param_spec_boolean ("live", NULL, NULL, FALSE,
+                            G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
+  props[PROP_PREVIEW] =
+      g_param_spec_string ("preview", NULL, NULL, "linear",
+                           G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
   props[PROP_MODEL] =
       g_param_spec_string ("model", NULL, NULL, "",
                            G_PARAM_READWRITE | G_PARAM_STATIC_STRINGS | G_PARAM_EXPLICIT_NOTIFY);
@@ -627,6 +642,8 @@ sl_window_class_init (SlWindowClass *klass)
   install_actions (widget_class);
   gtk_widget_class_install_property_action (widget_class, "win.sidebar", "show-sidebar");
   gtk_widget_class_install_property_action (widget_class, "win.timing", "show-timing");
+  gtk_widget_class_install_property_action (widget_class, "win.live", "live");
+  gtk_widget_class_install_property_action (widget_class, "win.preview", "preview");
   /* Its state is the loaded model: the menu puts a mark there. */
   gtk_widget_class_install_property_action (widget_class, "win.model", "model");
   sl_window_install_file_actions (widget_class);
