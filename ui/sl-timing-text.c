@@ -240,12 +240,12 @@ add_counts (GArray *numbers, SlTiming *timing)
 GArray *
 sl_timing_dup_numbers (SlTiming *self)
 {
-  const double total = sl_timing_get_total (self), busy = sl_timing_get_busy (self);
+  const double busy = sl_timing_get_busy (self);
   GArray *numbers = numbers_new ();
   guint n_png;
   g_autofree char *png = sl_dup_ms (sl_timing_get_sum (self, SL_PART_PNG, &n_png));
 
-  add (numbers, _ ("Total"), sl_dup_ms (total), -1);
+  add (numbers, _ ("Total"), sl_dup_ms (sl_timing_get_total (self)), -1);
   add_part (numbers, self, SL_PART_TEXT);
   add_part (numbers, self, SL_PART_PREPARE);
   add_steps (numbers, self);
@@ -254,9 +254,9 @@ sl_timing_dup_numbers (SlTiming *self)
   add_part (numbers, self, SL_PART_COPY);
   add_part (numbers, self, SL_PART_HOST);
   add_part (numbers, self, SL_PART_OTHER);
-  add (numbers, _ ("Gaps"), dup_with_share (self, sl_timing_get_gaps (self)), -1);
-  add (numbers, _ ("Device busy"),
-       total > 0 ? g_strdup_printf (_ ("%.1f %%"), 100 * busy / total) : NULL, -1);
+  add (numbers, _ ("Gaps and waiting"), dup_with_share (self, sl_timing_get_gaps (self)), -1);
+  add (numbers, _ ("Busy since first step"),
+       busy >= 0 ? g_strdup_printf (_ ("%.1f %%"), 100 * busy) : NULL, -1);
   add (numbers, sl_part_get_label (SL_PART_PNG),
        n_png ? g_steal_pointer (&png) : g_strdup (_ ("not saved")), SL_PART_PNG);
   add_counts (numbers, self);

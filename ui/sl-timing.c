@@ -248,12 +248,13 @@ compare_start (gconstpointer a, gconstpointer b)
   return x->start < y->start ? -1 : x->start > y->start;
 }
 
-/* The time that the spans of these lanes, bits by their numbers, cover together. */
+/* The time from that moment on which the spans of these lanes, bits by their numbers, cover
+ * together; *end: where the last one ends. */
 static double
-get_covered (SlTiming *self, guint lanes)
+get_covered (SlTiming *self, guint lanes, double from, double *end)
 {
   g_autoptr (GArray) spans = g_array_new (FALSE, FALSE, sizeof (struct sl_span));
-  double covered = 0, until = -G_MAXDOUBLE;
+  double covered = 0;
 
   for (guint i = 0; i < self->spans->len; i++) {
     const struct sl_span *span = &g_array_index (self->spans, struct sl_span, i);
@@ -262,11 +263,12 @@ get_covered (SlTiming *self, guint lanes)
       g_array_append_vals (spans, span, 1);
   }
   g_array_sort (spans, compare_start);
+  *end = from;
   for (guint i = 0; i < spans->len; i++) {
     const struct sl_span *span = &g_array_index (spans, struct sl_span, i);
 
-    covered += MAX (0, span->end - MAX (span->start, until));
-    until = MAX (until, span->end);
+    covered += MAX (0, span->end - MAX (span->start, *end));
+    *end = MAX (*end, span->end);
   }
   return covered;
 }
@@ -274,13 +276,26 @@ get_covered (SlTiming *self, guint lanes)
 double
 sl_timing_get_busy (SlTiming *self)
 {
-  return get_covered (self, ~(1u << SL_LANE_HOST));
+  double from = G_MAXDOUBLE, end;
+
+  for (guint i = 0; i < self->spans->len; i++) {
+    const struct sl_span *span = &g_array_index (self->spans, struct sl_span, i);
+
+    if (sl_timing_get_part (span) == SL_PART_STEPS)
+      from = MIN (from, span->start);
+  }
+  if (from == G_MAXDOUBLE)
+    return -1;
+  const double covered = get_covered (self, ~(1u << SL_LANE_HOST), from, &end);
+  return end > from ? covered / (end - from) : -1;
 }
 
 double
 sl_timing_get_gaps (SlTiming *self)
 {
-  return MAX (0, sl_timing_get_total (self) - get_covered (self, ~0u));
+  double end;
+
+  return MAX (0, sl_timing_get_total (self) - get_covered (self, ~0u, 0, &end));
 }
 
 struct sl_timing_steps

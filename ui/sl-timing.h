@@ -88,9 +88,12 @@ double sl_timing_get_count (SlTiming *self, SlCount what); /* < 0: absent */
 SlPart sl_timing_get_part (const struct sl_span *span);
 /* Sum of a part's spans; n (may be NULL) gets how many. */
 double sl_timing_get_sum (SlTiming *self, SlPart part, guint *n);
-/* Milliseconds in which any lane of the device was busy: overlaps count once. */
+/* The part, to 1, of the time from the first step's begin to the last span's end on the device in
+ * which any of its lanes was busy; overlaps count once.  < 0: there was no step.  Before it a
+ * picture may wait for the one that is made at the same time. */
 double sl_timing_get_busy (SlTiming *self);
-/* Milliseconds of the total in which nothing was told, of the device or of the host. */
+/* Milliseconds of the total in which nothing was told, of the device or of the host: what was
+ * waited for belongs to another picture, or to nobody. */
 double sl_timing_get_gaps (SlTiming *self);
 
 struct sl_timing_steps {
