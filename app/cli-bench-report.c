@@ -1,6 +1,6 @@
 #include "app/cli-bench-report.h"
 
-#include "engine/error.h"
+#include "engine/engine.h"
 
 #include <json-glib/json-glib.h>
 #include <stdio.h>
