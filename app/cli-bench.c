@@ -183,8 +183,11 @@ measure_ablations (struct cli_bench *bench, const struct options *o, GArray *siz
 
   for (guint i = 0; i < sizes->len; i++) {
     const struct size size = g_array_index (sizes, struct size, i);
-    if (!cli_bench_forms (bench, size.width, size.height, error))
-      return FALSE;
+    g_autoptr (GError) why = NULL;
+
+    /* A device may refuse one of them; the pictures by turns are another matter. */
+    if (!cli_bench_forms (bench, size.width, size.height, &why))
+      cli_report_note (bench->report, "forms of a pass: %s", why->message);
   }
   cli_report_print (bench->report, ceiling);
   return cli_bench_ablations (bench, first.width, first.height, o->queue, error);
@@ -261,6 +264,7 @@ bench (struct options *o)
   g_autoptr (GArray) sizes = NULL;
   g_autoptr (GError) error = NULL;
   const gint64 begin = g_get_monotonic_time ();
+  gboolean ok;
 
   engine = cli_open_engine (&o->device, path, FALSE, &info, &error);
   sizes = engine ? read_sizes (o, info, &error) : NULL;
@@ -276,8 +280,10 @@ bench (struct options *o)
   record_memory (&b, "after loading");
   const char *const about[] = { "model", eng_model_info_get_name (info), "device",
                                 eng_engine_get_device_name (engine), NULL };
-  if (!measure (&b, o, sizes, &error) ||
-      (o->json && !cli_report_save (report, o->json, about, &error)))
+  ok = measure (&b, o, sizes, &error);
+  if (o->json && !cli_report_save (report, o->json, about, ok ? &error : NULL))
+    ok = FALSE;
+  if (!ok)
     return cli_fail (error);
   return CLI_OK;
 }
