@@ -27,7 +27,8 @@ def by_size(series):
         unit = next(iter(row.values()))["unit"]
         print(f"| {name}{', ' + unit if unit else ''} | "
               + " | ".join(cell(row[size]) if size in row else "" for size in sizes) + " |")
-        rates = [row[size]["flops"] / statistics.median(row[size]["values"]) * 1e-9 if size in row else 0 for size in sizes]
+        rates = [row[size]["flops"] / statistics.median(row[size]["values"]) * 1e-9
+                 if size in row and row[size]["flops"] else 0 for size in sizes]
         if any(rates):
             print("| - TFLOP/s | " + " | ".join(f"{rate:.0f}" if rate else "" for rate in rates) + " |")
 
