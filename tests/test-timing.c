@@ -435,6 +435,7 @@ static void
 test_grows (void)
 {
   g_autoptr (SlTiming) timing = sl_timing_new (1, "");
+  g_autoptr (GArray) numbers = NULL;
   sl_lanes *lanes = sl_lanes_new ();
   gint64 begin = g_get_monotonic_time ();
 
@@ -446,6 +447,11 @@ test_grows (void)
                   (double) (g_get_monotonic_time () - begin) / 1e3);
   g_assert_cmpint (g_get_monotonic_time () - begin, <, 5 * G_USEC_PER_SEC);
   sl_lanes_free (lanes);
+
+  begin = g_get_monotonic_time ();
+  numbers = sl_timing_dup_numbers (timing);
+  g_test_message ("their numbers: %.1f ms", (double) (g_get_monotonic_time () - begin) / 1e3);
+  g_assert_cmpuint (numbers->len, >, 10);
 }
 
 /* ---- Keyboard, pointer, screen reader ---- */

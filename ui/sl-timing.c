@@ -254,15 +254,20 @@ static double
 get_covered (SlTiming *self, guint lanes, double from, double *end)
 {
   g_autoptr (GArray) spans = g_array_new (FALSE, FALSE, sizeof (struct sl_span));
-  double covered = 0;
+  double covered = 0, last = -G_MAXDOUBLE;
+  gboolean sorted = TRUE;
 
   for (guint i = 0; i < self->spans->len; i++) {
     const struct sl_span *span = &g_array_index (self->spans, struct sl_span, i);
 
-    if (lanes & 1u << span->lane && sl_timing_get_part (span) != SL_PART_PNG)
-      g_array_append_vals (spans, span, 1);
+    if (!(lanes & 1u << span->lane) || sl_timing_get_part (span) == SL_PART_PNG)
+      continue;
+    sorted = sorted && span->start >= last;
+    last = span->start;
+    g_array_append_vals (spans, span, 1);
   }
-  g_array_sort (spans, compare_start);
+  if (!sorted)
+    g_array_sort (spans, compare_start);
   *end = from;
   for (guint i = 0; i < spans->len; i++) {
     const struct sl_span *span = &g_array_index (spans, struct sl_span, i);
