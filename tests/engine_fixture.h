@@ -91,7 +91,8 @@ fixture_progress_cb (eng_job *job, const struct eng_progress *progress, void *da
   g_assert_cmpuint (progress->n_spans, >=, j->spans);
   j->spans = progress->n_spans;
   for (guint i = 0; i < j->spans; i++)
-    g_assert_cmpfloat (progress->spans[i].end, <=, progress->elapsed * 1000 + 0.001); /* whole us */
+    g_assert_cmpfloat (progress->spans[i].end, <=,
+                       progress->elapsed * 1000 + 1); /* by another clock on a GPU */
   if (progress->stage != ENG_STAGE_DENOISE || progress->step == 0)
     return;
   g_assert_cmpint (progress->step, ==, j->steps + 1);
