@@ -116,6 +116,8 @@ keys("ctrl+Return")
 check("a picture is made", wait(lambda: sensitive(find(BUTTONS, "Save the picture")), 90))
 check("it says which", wait(lambda: find({"label"}, "a calm lake at noon")))
 check("a row tells its time", wait(lambda: find({"table row"}, "Number of steps: 8")))
+Atspi.Action.do_action(find({"page tab"}, "GPU"), 0)
+check("the GPU's page says that there is none", wait(lambda: find({"label"}, "No GPU is in use")))
 
 saved = folder / "saved.png"
 keys("ctrl+s")

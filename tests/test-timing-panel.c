@@ -289,6 +289,30 @@ test_export (void)
   close_window (window);
 }
 
+static void
+text_cb (GObject *clipboard, GAsyncResult *result, gpointer data)
+{
+  *(char **) data = gdk_clipboard_read_text_finish (GDK_CLIPBOARD (clipboard), result, NULL);
+}
+
+static void
+test_copied (void)
+{
+  SlWindow *window = open_panel ();
+  GtkWidget *panel = find_id (window, "timing");
+  g_autofree char *want = NULL, *got = NULL;
+
+  gtk_widget_activate_action (panel, "timing.copy", NULL); /* off: there is nothing */
+  make_picture (window, "a lake");
+  want = sl_timing_dup_text (get_selected (window));
+  g_assert_true (gtk_widget_activate_action (panel, "timing.copy", NULL));
+  g_assert_cmpstr (gtk_label_get_text (find_id (panel, "status")), ==, "Timings copied");
+  gdk_clipboard_read_text_async (gtk_widget_get_clipboard (panel), NULL, text_cb, &got);
+  g_assert_true (wait_until (got, 5));
+  g_assert_cmpstr (got, ==, want);
+  close_window (window);
+}
+
 /* Saving adds the file's time. */
 static void
 test_saved (void)
@@ -324,6 +348,7 @@ main (int argc, char **argv)
   g_test_add_func ("/timing-panel/gpu", test_gpu);
   g_test_add_func ("/timing-panel/closed", test_closed);
   g_test_add_func ("/timing-panel/export", test_export);
+  g_test_add_func ("/timing-panel/copied", test_copied);
   g_test_add_func ("/timing-panel/saved", test_saved);
   return run_in_application (g_test_run);
 }
