@@ -3,6 +3,8 @@
 
 #include "engine/engine.h"
 
+#include <stdlib.h>
+
 struct fixture_job {
   GMutex mutex;
   GCond cond;
@@ -140,4 +142,27 @@ fixture_job_clear (struct fixture_job *j)
   g_clear_error (&j->error);
   g_mutex_clear (&j->mutex);
   g_cond_clear (&j->cond);
+}
+
+static inline int
+fixture_compare_starts (const void *a, const void *b)
+{
+  const double x = ((const struct eng_span *) a)->start, y = ((const struct eng_span *) b)->start;
+
+  return (x > y) - (x < y);
+}
+
+/* Milliseconds from 0 to `to` that no span covers. */
+static inline double
+fixture_gaps (const struct eng_span *spans, guint n, double to)
+{
+  g_autofree struct eng_span *sorted = g_memdup2 (spans, n * sizeof *spans);
+  double at = 0, gaps = 0;
+
+  qsort (sorted, n, sizeof *sorted, fixture_compare_starts);
+  for (guint i = 0; i < n; i++) {
+    gaps += MAX (0, sorted[i].start - at);
+    at = MAX (at, sorted[i].end);
+  }
+  return gaps + MAX (0, to - at);
 }

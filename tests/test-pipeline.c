@@ -139,29 +139,6 @@ assert_same_picture (eng_image *a, eng_image *b)
   g_assert_true (g_bytes_equal (eng_image_get_rgba (a), eng_image_get_rgba (b)));
 }
 
-static int
-compare_starts (const void *a, const void *b)
-{
-  const double x = ((const struct eng_span *) a)->start, y = ((const struct eng_span *) b)->start;
-
-  return (x > y) - (x < y);
-}
-
-/* Milliseconds from 0 to `to` that no span covers. */
-static double
-find_gaps (const struct eng_span *spans, guint n, double to)
-{
-  g_autofree struct eng_span *sorted = g_memdup2 (spans, n * sizeof *spans);
-  double at = 0, gaps = 0;
-
-  qsort (sorted, n, sizeof *sorted, compare_starts);
-  for (guint i = 0; i < n; i++) {
-    gaps += MAX (0, sorted[i].start - at);
-    at = MAX (at, sorted[i].end);
-  }
-  return gaps + MAX (0, to - at);
-}
-
 static gboolean
 has_span (eng_image *image, const char *name)
 {
@@ -225,7 +202,7 @@ test_timeline (void)
     g_assert_no_error (job.error);
     const struct eng_span *spans = eng_image_get_spans (job.image, &n);
     const double ms = eng_image_get_seconds (job.image) * 1000;
-    best = MIN (best, find_gaps (spans, n, ms) / ms);
+    best = MIN (best, fixture_gaps (spans, n, ms) / ms);
     g_assert_cmpuint (job.spans, >=, n - 3); /* not decoding, its download and the delivery */
     g_assert_cmpfloat (eng_image_get_counters (job.image)->steps_per_second, >, 0);
     g_assert_cmpint (eng_image_get_counters (job.image)->evaluations, ==, 8);
