@@ -1,9 +1,10 @@
 /* engine/engine.h - the only engine header that app/ and ui/ include.
  *
  * An engine owns one device and the one thread that drives it.  Loading a model and making a
- * picture are asked for from any thread, return at once and are done in the order asked; what
- * happens is told to an observer, on the engine's thread.  An observer must be quick and must not
- * call the engine's blocking functions (eng_engine_free).
+ * picture are asked for from any thread, return at once and are done in the order asked; on a GPU
+ * the next picture's text and the last one's decoding run beside a picture's steps, but what
+ * happens is told to the observers one job after the other, on the engine's thread.  An observer
+ * must be quick and must not call the engine's blocking functions (eng_engine_free).
  *
  * Functions that return NULL or FALSE have set error, in domain ENG_ERROR (engine/error.h). */
 #pragma once
@@ -237,8 +238,8 @@ eng_job *eng_engine_submit (eng_engine *engine, const struct eng_params *params,
 eng_job *eng_job_ref (eng_job *job);
 void eng_job_unref (eng_job *job);
 G_DEFINE_AUTOPTR_CLEANUP_FUNC (eng_job, eng_job_unref)
-/* Any thread, any time; done gets ENG_ERROR_CANCELLED soon (between two operations), for a job that
- * waits when its turn comes. */
+/* Any thread, any time; done gets ENG_ERROR_CANCELLED soon (on the CPU between two operations, on a
+ * GPU when the few ms that are enqueued are done), for a job that waits when its turn comes. */
 void eng_job_cancel (eng_job *job);
 
 /* ---- Previews that stay on the GPU ---- */
