@@ -305,18 +305,15 @@ sl_canvas_show (SlCanvas *self, GdkTexture *texture, int width, int height)
 void
 sl_canvas_show_live (SlCanvas *self, int width, int height)
 {
-  int live = self->now.live;
+  const int live = self->now.live == 1 ? 2 : 1; /* the one that is shown may have to fade */
 
   g_return_if_fail (SL_IS_CANVAS (self) && has_gl (self));
 
+  if (!sl_gl_view_take_live (self->view, live - 1))
+    return;
   g_cancellable_cancel (self->smoothing);
   g_clear_object (&self->smoothing);
-  /* The one that is shown stays as it is while it fades; one that was never drawn does not. */
-  if (!live || !sl_gl_view_is_live_queued (self->view)) {
-    live = live == 1 ? 2 : 1;
-    show_layer (self, NULL, live, width, height);
-  }
-  sl_gl_view_queue_live (self->view, live - 1);
+  show_layer (self, NULL, live, width, height);
 }
 
 GdkTexture *
@@ -324,9 +321,8 @@ sl_canvas_dup_shown (SlCanvas *self)
 {
   if (self->now.texture)
     return g_object_ref (self->now.texture);
-  return has_gl (self) && self->now.live && !sl_gl_view_is_live_queued (self->view)
-             ? sl_gl_view_read_live (self->view, self->now.live - 1)
-             : NULL;
+  return has_gl (self) && self->now.live ? sl_gl_view_read_live (self->view, self->now.live - 1)
+                                         : NULL;
 }
 
 static void

@@ -16,7 +16,8 @@ G_DECLARE_FINAL_TYPE (SlCanvas, sl_canvas, SL, CANVAS, GtkWidget)
 
 /* Shows texture in the place of a picture of width x height pixels; NULL: a blank sheet. */
 void sl_canvas_show (SlCanvas *self, GdkTexture *texture, int width, int height);
-/* Shows the newest preview of the view's source, which stays on the GPU; only while has-gl. */
+/* Shows the newest preview of the view's source, which stays on the GPU, if there is a new one;
+ * only while has-gl. */
 void sl_canvas_show_live (SlCanvas *self, int width, int height);
 /* What is shown, brought to the host if it is not there; NULL: nothing is. */
 GdkTexture *sl_canvas_dup_shown (SlCanvas *self);

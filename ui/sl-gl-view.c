@@ -14,7 +14,6 @@ struct _SlGlView {
   const struct sl_gl_source *source;
   gpointer source_data;
   gboolean source_open;
-  int queued; /* live texture to be filled, and one; 0: none */
 
   struct sl_gl_stats stats;
 };
@@ -95,7 +94,6 @@ close_source (SlGlView *self)
   if (self->source_open)
     self->source->close (self->source_data);
   self->source_open = FALSE;
-  self->queued = 0;
 }
 
 static void
@@ -145,26 +143,6 @@ sl_gl_view_unrealize (GtkWidget *widget)
 
 /* ---- Drawing ---- */
 
-/* The newest frame into the live texture that was asked for. */
-static void
-take_live (SlGlView *self)
-{
-  const int live = self->queued - 1;
-  int width, height;
-
-  self->queued = 0;
-  if (live < 0 || !self->source_open || !self->source->next (self->source_data, &width, &height))
-    return;
-  if (!sl_gl_painter_live_fits (self->painter, live, width, height)) {
-    self->source->forget (self->source_data, live);
-    sl_gl_painter_resize_live (self->painter, live, width, height);
-  }
-  if (self->source->copy (self->source_data, live, sl_gl_painter_get_live (self->painter, live)))
-    self->stats.copies++;
-  else
-    self->source_open = FALSE;
-}
-
 static gboolean
 sl_gl_view_render (GtkGLArea *area, GdkGLContext *context)
 {
@@ -175,7 +153,6 @@ sl_gl_view_render (GtkGLArea *area, GdkGLContext *context)
 
   if (!self->painter)
     return TRUE;
-  take_live (self);
   self->fill (&scene, self->fill_data);
   sl_gl_painter_draw (self->painter, &scene, gtk_widget_get_width (GTK_WIDGET (area)) * factor,
                       gtk_widget_get_height (GTK_WIDGET (area)) * factor);
@@ -211,17 +188,24 @@ sl_gl_view_set_source (SlGlView *self, const struct sl_gl_source *source, gpoint
   return open_source (self);
 }
 
-void
-sl_gl_view_queue_live (SlGlView *self, int live)
-{
-  self->queued = live + 1;
-  gtk_gl_area_queue_render (GTK_GL_AREA (self));
-}
-
 gboolean
-sl_gl_view_is_live_queued (SlGlView *self)
+sl_gl_view_take_live (SlGlView *self, int live)
 {
-  return self->queued > 0;
+  int width, height;
+
+  if (!self->source_open)
+    return FALSE;
+  gtk_gl_area_make_current (GTK_GL_AREA (self));
+  if (!self->source->next (self->source_data, &width, &height))
+    return FALSE;
+  if (!sl_gl_painter_live_fits (self->painter, live, width, height)) {
+    self->source->forget (self->source_data, live);
+    sl_gl_painter_resize_live (self->painter, live, width, height);
+  }
+  self->source_open =
+      self->source->copy (self->source_data, live, sl_gl_painter_get_live (self->painter, live));
+  self->stats.copies += self->source_open;
+  return self->source_open;
 }
 
 GdkTexture *

@@ -41,9 +41,9 @@ const char *sl_gl_view_get_name (SlGlView *self);
 
 /* source: static, NULL: none; opened at once when there is a context.  TRUE: it is open. */
 gboolean sl_gl_view_set_source (SlGlView *self, const struct sl_gl_source *source, gpointer data);
-/* The next draw first takes the source's newest frame into a live texture. */
-void sl_gl_view_queue_live (SlGlView *self, int live);
-gboolean sl_gl_view_is_live_queued (SlGlView *self);
+/* Takes the source's newest frame into a live texture; what is drawn from now on sees it.  FALSE:
+ * there is none that was not taken, or the source failed. */
+gboolean sl_gl_view_take_live (SlGlView *self, int live);
 GdkTexture *sl_gl_view_read_live (SlGlView *self, int live); /* NULL: nothing there */
 
 struct sl_gl_stats { /* since the view was made */

@@ -96,6 +96,8 @@ sl_window_keep_or_go_back (SlWindow *self)
       return;
     preview = sl_canvas_dup_shown (sl_stage_get_canvas (self->stage));
   }
+  if (preview && last && preview == sl_result_get_texture (last)) /* no frame had come yet */
+    g_clear_object (&preview);
   if (preview)
     sl_session_keep_async (self->session, preview, kept_cb, g_object_ref (self));
   else if (last)
