@@ -132,6 +132,9 @@ describe_cb (GtkWidget *bar, SlTiming *timing)
 
   gtk_widget_set_tooltip_text (bar, tip);
   gtk_accessible_update_property (GTK_ACCESSIBLE (bar), GTK_ACCESSIBLE_PROPERTY_LABEL, tip, -1);
+  if (gtk_widget_get_parent (bar)) /* the list's item, which has the focus */
+    gtk_accessible_update_property (GTK_ACCESSIBLE (gtk_widget_get_parent (bar)),
+                                    GTK_ACCESSIBLE_PROPERTY_LABEL, tip, -1);
 }
 
 static void

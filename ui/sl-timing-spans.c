@@ -55,6 +55,17 @@ set_text (GtkListItem *item, char *text)
   g_free (text);
 }
 
+/* GTK 4.8 gives a row no name of its own; a screen reader reads the whole line of it. */
+static void
+name_row (GtkWidget *cell, const char *name)
+{
+  while (cell &&
+         gtk_accessible_get_accessible_role (GTK_ACCESSIBLE (cell)) != GTK_ACCESSIBLE_ROLE_ROW)
+    cell = gtk_widget_get_parent (cell);
+  if (cell)
+    gtk_accessible_update_property (GTK_ACCESSIBLE (cell), GTK_ACCESSIBLE_PROPERTY_LABEL, name, -1);
+}
+
 static void
 bind_name_cb (SlTimingSpans *self, GtkListItem *item)
 {
@@ -65,6 +76,7 @@ bind_name_cb (SlTimingSpans *self, GtkListItem *item)
   if (!span)
     return;
   gtk_widget_set_tooltip_text (gtk_list_item_get_child (item), text);
+  name_row (gtk_list_item_get_child (item), text);
   set_text (item, sl_span_dup_label (span));
 }
 
