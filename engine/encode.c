@@ -38,6 +38,8 @@ encode (struct eng_making *p, struct eng_prompt *prompt, GError **error)
   eng_prompts_encode (pipeline->prompts, &run, prompt, &tables);
   eng_clock_end (p->clock, ENG_LANE_TEXT);
   eng_lanes_end_segment (pipeline->lanes, ENG_LANE_TEXT, NULL, 0);
+  if (run.status && pipeline->model->feed)
+    eng_feed_stop (pipeline->model->feed);
   prompt->encoded = eng_making_ok (p, &run, "the text encoder", error);
   return prompt->encoded;
 }

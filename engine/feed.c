@@ -198,6 +198,12 @@ eng_feed_acquire (eng_feed *feed, struct eng_run *run, krn_tensor memory, guint 
     fail (feed, run, eng_sender_get_status (feed->sender));
 }
 
+void
+eng_feed_stop (eng_feed *feed)
+{
+  eng_sender_finish (feed->sender, NULL);
+}
+
 /* Host memory of that size which no upload reads any more. */
 static gboolean
 reserve_rows (eng_feed *feed, struct eng_run *run, size_t bytes)

@@ -25,6 +25,9 @@ krn_tensor eng_feed_take (const eng_feed *feed, struct eng_run *run);
  * from the first, and no longer those of the group before.  A pass asks for all, in order; the next
  * one begins anew with group 0. */
 void eng_feed_acquire (eng_feed *feed, struct eng_run *run, krn_tensor memory, guint i);
+/* Ends a pass that failed or was cancelled midway: nothing is read or sent any more, and the run's
+ * `cancelled` is not looked at again.  Waits for what was sent. */
+void eng_feed_stop (eng_feed *feed);
 /* One operation: rows of a matrix [any, width] of loader's that stays in its file, those that ids
  * (host; all of them rows of it) name: dst is [n, width]. */
 void eng_feed_rows (eng_feed *feed, struct eng_run *run, krn_tensor dst,
