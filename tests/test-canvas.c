@@ -343,7 +343,7 @@ do_something (SlWindow *window, GRand *random)
                                          "win.zoom-original", "win.zoom-fit", "win.escape",
                                          "win.fullscreen",    "win.compare",  "win.live" };
   static const char *const prompts[] = { "hills", "slow hills", "hills that fail" };
-  const int what = g_rand_int_range (random, 0, 24);
+  const int what = g_rand_int_range (random, 0, 22);
 
   if (what < 12) {
     activate (window, actions[g_rand_int_range (random, 0, G_N_ELEMENTS (actions))]);
@@ -355,9 +355,7 @@ do_something (SlWindow *window, GRand *random)
     type_prompt (window, prompts[g_rand_int_range (random, 0, G_N_ELEMENTS (prompts))]);
   } else if (what < 20) {
     sl_session_dismiss_error (sl_window_get_session (window));
-  } else if (what < 22) {
-    gtk_widget_set_visible (GTK_WIDGET (window), !gtk_widget_get_visible (GTK_WIDGET (window)));
-  } else if (what == 22) {
+  } else if (what == 20) {
     g_assert_cmpuint (get_stats (window).error, ==, 0);
     close_window (window);
     g_assert_cmpuint (fake_view_get_leaks (), ==, 0);
