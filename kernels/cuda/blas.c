@@ -332,10 +332,11 @@ time_candidates (krn_stream *stream, const struct product *p,
       times[i][round] = behind ? -1.f : time_once (stream, p, &candidates[i].algo, events);
     }
   for (int i = 0; i < n; i++) {
-    const float handicap = i == 0 || first > 0 ? 1.f : 0.99f;
+    const float percent = 0.01f * best, least = 0.001f;
+    const float handicap = first > 0 || best == INFINITY ? 0.f : percent > least ? percent : least;
 
     qsort (times[i], ROUNDS, sizeof (float), compare_floats);
-    if (times[i][0] >= 0.f && times[i][ROUNDS / 2] < best * handicap) {
+    if (times[i][0] >= 0.f && times[i][ROUNDS / 2] < best - handicap) {
       best = times[i][ROUNDS / 2];
       first = i;
     }

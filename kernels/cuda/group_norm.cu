@@ -33,7 +33,7 @@ struct image {
   size_t pixels, c, size; /* size: channels of a group */
   size_t y_stride, x_stride;
   unsigned parts;
-  float2 *stats; /* [given, groups]: mean and variance of equal parts of an image; or NULL */
+  float *stats; /* [given, groups, 2]: mean and variance of equal parts of an image; or NULL */
   unsigned given;
   float eps;
   bool silu, aligned;
@@ -132,8 +132,10 @@ __launch_bounds__ (FINISHERS) finish_groups (struct image g)
   mean += (double) __bfloat162float (g.x[first]);
   if (!g.stats)
     set_channels (g, mean, variance);
-  else if (threadIdx.x == 0)
-    g.stats[blockIdx.x] = make_float2 ((float) mean, (float) variance);
+  else if (threadIdx.x == 0) {
+    g.stats[2 * blockIdx.x] = (float) mean;
+    g.stats[2 * blockIdx.x + 1] = (float) variance;
+  }
 }
 
 /* The same from what group_stats left of all parts. */
@@ -143,12 +145,12 @@ merge_groups (struct image g)
   double mean = 0., variance = 0.;
 
   for (unsigned i = 0; i < g.given; i++)
-    mean += (double) g.stats[(size_t) i * gridDim.x + blockIdx.x].x / g.given;
+    mean += (double) g.stats[2 * ((size_t) i * gridDim.x + blockIdx.x)] / g.given;
   for (unsigned i = 0; i < g.given; i++) {
-    const float2 part = g.stats[(size_t) i * gridDim.x + blockIdx.x];
-    const double shift = (double) part.x - mean;
+    const float *part = g.stats + 2 * ((size_t) i * gridDim.x + blockIdx.x);
+    const double shift = (double) part[0] - mean;
 
-    variance += ((double) part.y + shift * shift) / g.given;
+    variance += ((double) part[1] + shift * shift) / g.given;
   }
   set_channels (g, mean, variance);
 }
@@ -305,7 +307,7 @@ krn_cuda_group_stats (krn_stream *stream, krn_tensor stats, krn_tensor x, int gr
     return KRN_ERROR_SHAPE;
 
   g = describe (stream, x, groups);
-  g.stats = (float2 *) stats.data;
+  g.stats = (float *) stats.data;
   sum_parts<<<g.parts, THREADS, 0, stream->handle>>> (g);
   finish_groups<<<(unsigned) groups, FINISHERS, 0, stream->handle>>> (g);
   return krn_cuda_launched ();
@@ -329,7 +331,7 @@ krn_cuda_group_apply (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor
   if (status)
     return status;
 
-  g.stats = (float2 *) stats.data;
+  g.stats = (float *) stats.data;
   g.given = (unsigned) stats.dim[1];
   g.eps = eps;
   g.silu = silu;
