@@ -23,6 +23,8 @@ report_view (SlWindow *window)
   g_test_message ("on %s: %s", device, view);
   g_test_message ("not better, for: %s", reason);
   g_test_message ("bytes of previews through the host: %" G_GUINT64_FORMAT, bytes);
+  if (!*reason) /* they stay on the GPU */
+    g_assert_cmpuint (bytes, ==, 0);
 }
 
 static void
