@@ -93,6 +93,7 @@ eng_gl_view_lose (eng_gl_view *view)
   if (view->device) {
     give_back (view);
     eng_preview_set_reader (view->preview, FALSE);
+    view->device->stream_free (view->stream);
     view->device = NULL;
   }
   g_mutex_unlock (&view->mutex);
@@ -106,8 +107,6 @@ eng_gl_view_free (eng_gl_view *view)
   g_mutex_lock (&view->mutex);
   for (guint i = 0; i < ENG_GL_VIEW_TEXTURES; i++)
     forget (view, i);
-  if (view->device)
-    view->device->stream_free (view->stream);
   g_mutex_unlock (&view->mutex);
   eng_gl_view_lose (view);
   eng_gl_view_unref (view);
