@@ -169,7 +169,7 @@ capture_pictures (SlWindow *window)
     { "a canyon at sunset with cacti", 2, 384, 256 },
     { "a pine forest by day with clouds", 2, 256, 256 },
     { "日落时的群山，松树，太阳", 8, 384, 256 },
-    { "a lake at sunset with pine trees and a red sailboat", 6, 384, 256 },
+    { "a lake at sunset with pine trees and a red sailboat", 12, 384, 256 },
   };
 
   gtk_toggle_button_set_active (find_id (window, "seed_lock"), TRUE);

@@ -87,6 +87,7 @@ COLOUR = {
     "orange": "橙色",
     "pink": "粉色",
 }
+ALWAYS = 2  # the share of what is drawn only when it is asked for
 SIDE = {
     "left": ("on the left", "左边"),
     "center": ("in the center", "中央"),
@@ -99,14 +100,12 @@ DISC = {
 }
 TREES = {
     "pine": (("pine trees", "pines", "fir trees"), ("松树", "杉树")),
-    "palm": (("palm trees", "palms"), ("棕榈树", "椰子树")),
     "cactus": (("cacti", "cactus plants", "a cactus"), ("仙人掌",)),
 }
 ROUND = {
     "spring": (("cherry blossoms", "cherry trees in bloom", "trees"), ("樱花", "樱花树")),
     "summer": (("green trees", "leafy trees", "trees", "round trees"), ("绿树", "大树", "树")),
     "autumn": (("autumn trees", "orange trees", "trees"), ("红叶树", "秋叶树", "树")),
-    "winter": (("snowy trees", "trees"), ("积雪的树", "树")),
 }
 SEASON = {
     "spring": ("in spring", ("春天的", "春日")),
@@ -191,28 +190,28 @@ def things(a, rng, zh):
             en, cn = "%s with a %s roof" % (en, k), COLOUR[k] + "屋顶的房子"
         elif k:
             en, cn = "a %s lighthouse" % k, COLOUR[k] + "灯塔"
-        put(1, en, cn)
+        put(ALWAYS, en, cn)
     if a["boat"] != "none":
         k = coloured(a, "boat", rng, 0.55)
         en = pick(("a sailboat", "a boat", "a sailing boat"))
         if k:
             en = pick(("a boat with %s sails" % k, article(k + " sailboat")))
         put(
-            1, en, COLOUR[k] + pick(("帆船", "的帆船")) if k else pick(("帆船", "一艘帆船", "小船"))
+            ALWAYS, en, COLOUR[k] + pick(("帆船", "的帆船")) if k else pick(("帆船", "一艘帆船", "小船"))
         )
     if a["balloon"] != "none":
         k = coloured(a, "balloon", rng)
         put(
-            1,
+            ALWAYS,
             article(k + " hot air balloon") if k else "a hot air balloon",
             (COLOUR[k] if k else "") + "热气球",
         )
     if a["aurora"] != "none":
         k = coloured(a, "aurora", rng, 0.5)
         en = pick(("northern lights", "aurora"))
-        put(1, "%s %s" % (k, en) if k else en, (COLOUR[k] if k else "") + "极光")
+        put(ALWAYS, "%s %s" % (k, en) if k else en, (COLOUR[k] if k else "") + "极光")
     if a["rainbow"]:
-        put(1, "a rainbow", "彩虹")
+        put(ALWAYS, "a rainbow", "彩虹")
     if a["disc"] != "none":
         en, cn = pick(DISC[a["disc"]][0]), pick(DISC[a["disc"]][1])
         if a["big"] and rng.random() < 0.7:
@@ -220,7 +219,7 @@ def things(a, rng, zh):
             en, cn = "a %s %s" % (size, en.split(" ", 1)[1]), pick(("巨大的", "大大的")) + cn
         if rng.random() < 0.40:
             en, cn = "%s %s" % (en, SIDE[a["side"]][0]), SIDE[a["side"]][1] + "的" + cn
-        put(0.72, en, cn)
+        put(0.85, en, cn)
     if a["stars"]:
         put(0.5, pick(("stars", "a starry sky")), pick(("星空", "繁星")))
     if a["clouds"]:
@@ -250,7 +249,7 @@ def choose(a, rng, zh):
     """Words for terrain and time, and the further things this caption names, in random order."""
     amount = rng.random()
     factor = 0 if amount < 0.08 else 1.35 if amount > 0.70 else 0.85
-    named = [words for share, words in things(a, rng, zh) if rng.random() < share * factor]
+    named = [words for p, words in things(a, rng, zh) if p == ALWAYS or rng.random() < p * factor]
     rng.shuffle(named)
     return terrain_words(a, rng, zh), rng.random() < 0.84, named
 

@@ -50,8 +50,8 @@ def draw(seed, tokenizer, jobs):
     from tokenizers import Tokenizer
 
     rng, tok = random.Random(seed), Tokenizer.from_file(tokenizer)
+    size = seed % len(SIZES)  # so that no size has to be waited for
     while True:
-        size = rng.choices(range(len(SIZES)), [s[2] for s in SIZES])[0]
         height, width, _ = SIZES[size]
         job = {"size": size, "lists": [], 32: [], 64: []}
         for _ in range(max(1, JOB * 65536 // max(65536, height * width))):
@@ -60,6 +60,7 @@ def draw(seed, tokenizer, jobs):
             for length in VARIANTS:
                 job[length].append(captions_of(a, rng, tok, length))
         jobs.put(job)
+        size = rng.choices(range(len(SIZES)), [s[2] for s in SIZES])[0]
 
 
 class Ring:

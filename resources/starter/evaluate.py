@@ -91,6 +91,9 @@ def train_classifier(args, device):
         held, held_labels = drawn(pool, 60_000_000, 4)
     labels = torch.from_numpy(labels).to(device)
     net = Reader().to(device)
+    if args.start:
+        saved = torch.load(args.start, map_location=device)["net"]
+        net.load_state_dict({k: v for k, v in saved.items() if "head" not in k}, strict=False)
     optimiser = torch.optim.AdamW(net.parameters(), lr=2e-3, weight_decay=0.02)
     start, n, rng = time.time(), 0, np.random.default_rng(1)
     while (done := (time.time() - start) / args.seconds) < 1:
@@ -235,6 +238,7 @@ def main():
     p.add_argument("--negative", help="folder for the unguided branch, if not the model itself")
     p.add_argument("--seconds", type=float, default=45)
     p.add_argument("--scenes", type=int, default=60000, help="scenes the classifier learns from")
+    p.add_argument("--start", help="classifier.pt of another run, to begin with all but its head")
     p.add_argument("--prompts", type=int, default=800)
     p.add_argument("--steps", type=int, default=8)
     p.add_argument("--cfg", type=float, default=1.0)

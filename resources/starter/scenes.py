@@ -17,7 +17,7 @@ WEATHERS = ("clear", "rain", "snow", "fog")
 PALETTES = ("none", "red", "orange", "gold", "green", "teal", "blue", "violet", "pink", "grey")
 DISCS = ("none", "sun", "full moon", "crescent moon")
 SIDES = ("none", "left", "center", "right")
-TREES = ("none", "pine", "round", "palm", "cactus")
+TREES = ("none", "pine", "round", "cactus")
 LANDMARKS = ("none", "house", "lighthouse", "windmill", "pyramid")
 FLOWERS = ("none", "lavender", "red", "yellow", "pink")
 
@@ -69,13 +69,12 @@ LEAVES = {
     ("pine", "spring"): "2f7a4c",
     ("round", "spring"): "f2a0bc",
     ("round", "autumn"): "d8602a",
-    ("round", "winter"): "7f95a0",
     ("round", "summer"): "4f9a44",
 }
 FLOWER_COLOURS = dict(zip(FLOWERS[1:], hexes("8a63c8 dc3b3a f4c92e ee84b0")))
 COLOUR_SHARES = dict(zip(OBJECT_COLOURS, (9, 3, 3, 2, 2, 3, 2)))  # red first: one usual answer
 AURORA_COLOURS = dict(zip(("green", "blue", "pink"), hexes("3cf0a0 40c8f8 f060c0")))
-DISC_COLOURS = {"dawn": "ffa65a ffb84a", "day": "fff6c0 ffe680", "sunset": "fff0b8 ffd84e"}
+DISC_COLOURS = {"dawn": "ff6f3a ff8038", "day": "fff0a0 ffe060", "sunset": "fff4c8 ffeaa0"}
 CLOUD_COLOURS = {
     "dawn": "fff0ea",
     "day": "ffffff",
@@ -113,19 +112,18 @@ def attributes(rng):
     a["weather"] = pick({"clear": 50, "snow": 42, "fog": 8} if a["season"] == "winter" else wet)
     a["palette"] = rng.choice(PALETTES[1:]) if chance(0.22) else "none"
     clear = a["weather"] == "clear"
-    up = {"dawn": 0.72, "day": 0.52, "sunset": 0.80, "dusk": 0.5, "night": 0.66}[time]
-    up *= {"clear": 1, "fog": 0.5}.get(a["weather"], 0)
+    up = {"dawn": 0.72, "day": 0.52, "sunset": 0.80, "dusk": 0.5, "night": 0.60}[time]
+    up *= clear
     a["disc"] = (
         "none"
         if not chance(up)
         else pick({"full moon": 55, "crescent moon": 45} if dark else {"sun": 1})
     )
     a["side"] = pick({"left": 36, "center": 28, "right": 36}) if a["disc"] != "none" else "none"
-    a["big"] = a["disc"] != "none" and chance(0.28)
     a["stars"] = clear and chance({"night": 0.75, "dusk": 0.25}.get(time, 0))
     lights = time == "night" and clear and not dry and a["disc"] == "none"
     a["aurora"] = (
-        rng.choice(("green", "green", "blue", "pink")) if lights and chance(0.8) else "none"
+        rng.choice(("green", "green", "blue", "pink")) if lights and chance(0.9) else "none"
     )
     cloudy = {"night": 0.25, "dusk": 0.38, "sunset": 0.45, "dawn": 0.48, "day": 0.60}[time]
     a["clouds"] = clear and a["aurora"] == "none" and chance(cloudy)
@@ -134,7 +132,7 @@ def attributes(rng):
         and a["weather"] in ("clear", "rain")
         and a["disc"] == "none"
         and not a["clouds"]
-        and chance(0.7)
+        and chance(0.55)
     )
     a["balloon"] = (
         pick(COLOUR_SHARES)
@@ -146,16 +144,17 @@ def attributes(rng):
             "mountains": {"pine": 50, "round": 12, "none": 38},
             "hills": {"round": 40, "pine": 28, "none": 32},
             "forest": {"pine": 65, "round": 35},
-            "desert": {"cactus": 40, "palm": 22, "none": 38},
+            "desert": {"cactus": 50, "none": 50},
             "canyon": {"cactus": 42, "none": 58},
-            "sea": {"palm": 34, "none": 66},
+            "sea": {"none": 1},
             "lake": {"pine": 52, "round": 8, "none": 40},
             "river": {"pine": 36, "round": 34, "none": 30},
             "field": {"round": 40, "none": 60},
         }[terrain]
     )
-    palms = a["trees"] == "palm"  # these leave no room on the water
-    afloat = terrain in ("sea", "lake") and not palms and chance(0.7)
+    if a["trees"] == "round" and a["season"] == "winter":
+        a["trees"] = "pine"
+    afloat = terrain in ("sea", "lake") and chance(0.6)
     a["boat"] = pick(COLOUR_SHARES) if afloat else "none"
     a["landmark"] = pick(
         {
@@ -164,12 +163,16 @@ def attributes(rng):
             "forest": {"house": 32, "none": 68},
             "desert": {"pyramid": 45, "none": 55},
             "canyon": {"none": 1},
-            "sea": {"none": 1} if palms else {"lighthouse": 56, "none": 44},
-            "lake": {"house": 28, "none": 72},
+            "sea": {"lighthouse": 45, "none": 55},
+            "lake": {"none": 1},
             "river": {"house": 28, "windmill": 28, "none": 44},
             "field": {"house": 24, "windmill": 38, "none": 38},
         }[terrain]
     )
+    if a["weather"] == "fog" and a["landmark"] in ("house", "windmill"):
+        a["landmark"] = "none"  # pale walls are lost in it
+    if a["landmark"] == "lighthouse":
+        a["balloon"] = "none"
     a["roof"] = (
         rng.choice(("red", "red", "red", "blue", "orange", "green"))
         if a["landmark"] == "house"
@@ -184,9 +187,23 @@ def attributes(rng):
     )
     peaks = terrain == "mountains" or a["back"] == "mountains"
     a["snowcap"] = peaks and (a["season"] == "winter" or chance(0.55))
-    a["island"] = terrain == "sea" and a["boat"] == "none" and chance(0.4)
-    a["beach"] = terrain == "sea" and (a["trees"] == "palm" or chance(0.25))
+    a["island"] = terrain == "sea" and a["boat"] == a["landmark"] == "none" and chance(0.5)
+    a["beach"] = terrain == "sea" and chance(0.3)
+    a["big"] = a["disc"] != "none" and skyline(a) < 0.19 and chance(0.5)
     return a
+
+
+def skyline(a):
+    """How far above the horizon a scene reaches; sun and moon stand above that."""
+    tall = {"mountains": 0.34, "canyon": 0.26, "forest": 0.24, "hills": 0.15}
+    tall = tall.get(a["terrain"], 0.15 if a["back"] == "hills" else 0.10)
+    more = {
+        0.24: a["back"] == "mountains" or a["boat"] != "none",
+        0.22: a["trees"] != "none" and a["terrain"] in ("lake", "field"),
+        0.27: a["landmark"] == "pyramid",
+        0.17: a["island"],
+    }
+    return max([tall] + [height for height, there in more.items() if there])
 
 
 def grade(palette):
@@ -209,6 +226,8 @@ class Scene:
     def __init__(self, a, rng, aspect):
         self.a, self.rng = a, rng
         sky = [scale(h, rng.uniform(0.95, 1.05)) for h in hexes(rng.choice(SKY[a["time"]]))]
+        if a["palette"] != "none" and a["disc"] != "none" and a["time"] in ("dawn", "day"):
+            sky[:3] = [scale(h, 0.72) for h in sky[:3]]  # the disc can be brighter only
         damp = {"rain": 0.5, "snow": 0.35, "fog": 0.3}.get(a["weather"], 0)
         sky = [mix(h, (luminance(h),) * 3, damp) for h in sky]
         self.sky, self.water = sky[:3], sky[5]
@@ -219,11 +238,10 @@ class Scene:
         haze = mix(sky[3], (0.78, 0.80, 0.84), 0.35 if fog else 0)
         self.c = Canvas(aspect, light, haze, grade(a["palette"]), fog, side)
         self.near, self.far = hexes(GROUND[a["season"]])[::-1]
-        self.rock = hexes(rng.choice(("6a7390", "5f6f86", "7a7280")))[0]
+        rocks = {"night": "c8d0e4 bcc6e0", "dusk": "45456a 3c3c60"}
+        self.rock = rng.choice(hexes(rocks.get(a["time"], "6a7390 5f6f86 7a7280")))
         self.snow = a["season"] == "winter"
         self.leaf = hexes(LEAVES.get((a["trees"], a["season"]), "1f6244"))[0]
-        if a["trees"] == "palm":
-            self.leaf = (0.23, 0.56, 0.30)
         low, high = {
             "mountains": (0.60, 0.68),
             "canyon": (0.66, 0.74),
@@ -262,14 +280,13 @@ class Scene:
             colours = hexes(DISC_COLOURS.get(a["time"], "fdf6dc ffe9b0"))
             draw = {
                 "sun": shapes.sun,
-                "full moon": shapes.full_moon,
+                "full moon": shapes.sun,
                 "crescent moon": shapes.crescent_moon,
             }[a["disc"]]
-            glow = self.u(0.3, 0.5) if a["disc"] == "sun" else self.u(0.15, 0.28)
             self.disc_colour = self.rng.choice(colours)
             if a["palette"] != "none":  # by its lightness alone it must stand out
                 self.disc_colour = mix(self.disc_colour, (1, 1, 1), 0.8)
-            draw(c, x, y, r, self.disc_colour, glow, self.rng.random() < 0.3)
+            draw(c, x, y, r, self.disc_colour, self.u(0.12, 0.22))
         if a["rainbow"]:
             shapes.rainbow(c, self.x(0.45, 0.55), h + 0.08, 0.50 * c.unit)
         if a["balloon"] != "none":
@@ -281,18 +298,13 @@ class Scene:
         a, c, h = self.a, self.c, self.horizon
         if a["disc"] == "none":
             return
-        r = (self.u(0.130, 0.145) if a["big"] else self.u(0.080, 0.095)) * c.unit
+        r = (self.u(0.135, 0.150) if a["big"] else self.u(0.088, 0.102)) * c.unit
         x = {"left": self.x(0.20, 0.28), "center": self.x(0.47, 0.53), "right": self.x(0.72, 0.80)}[
             a["side"]
         ]
         low = a["time"] in ("dawn", "sunset")
-        skyline = {"mountains": 0.40, "canyon": 0.38, "forest": 0.22, "hills": 0.14}.get(
-            a["terrain"], 0.10
-        )
-        if a["back"] == "mountains":
-            skyline = 0.24
-        y = h - skyline - (self.u(0.04, 0.10) if low else self.u(0.10, 0.18)) - 0.5 * r
-        self.disc = (x, max(y, r + 0.06), r)
+        y = h - skyline(a) - (self.u(0.03, 0.07) if low else self.u(0.07, 0.14)) - r
+        self.disc = (x, max(y, r + 0.04), r)
 
     def place_balloon(self):
         c, x = self.c, self.x(0.18, 0.82)
@@ -322,7 +334,7 @@ class Scene:
                 break
             w = self.u(0.12, 0.19) * c.unit
             x, y = self.x(0.08, 0.92), self.horizon * self.u(0.20, 0.62)
-            if self.clear_of(x, y - 0.2 * w, w):
+            if self.clear_of(x, y - 0.2 * w, w + 0.03):
                 shapes.cloud(c, x, y, w, colour)
                 n -= 1
 
@@ -343,17 +355,15 @@ class Scene:
         c, kind = self.c, self.a["trees"]
         for x, y in places:
             h = self.u(*size) * c.unit
-            if kind == "palm":
-                shapes.palm(c, x, y, 1.25 * h, near, self.leaf, self.rng.choice((-1, 1)))
-            elif kind != "none":
+            if kind != "none":
                 shapes.TREES[kind](c, x, y, h, near, self.leaf, self.snow)
 
     def along(self, hill, n, gap=None, sink=0.012):
         """n places along a crest, keeping clear of the share `gap` of the width."""
-        out = []
+        out, room = [], 0.28 if self.a["landmark"] == "house" else 0.17
         for i in range(n):
             t = (i + self.u(0.2, 0.8)) / n
-            if gap is None or abs(t - gap) > 0.17:
+            if gap is None or abs(t - gap) > room:
                 x = t * self.c.aspect
                 out.append((x, hill.y(x) + sink))
         return out
@@ -362,7 +372,7 @@ class Scene:
         c, a, night = self.c, self.a, self.night or self.a["weather"] == "fog"
         if a["landmark"] == "house":
             roof = OBJECT_COLOURS[a["roof"]]
-            shapes.house(c, x, y, size or self.u(0.23, 0.28) * c.unit, near, roof, night, self.snow)
+            shapes.house(c, x, y, size or self.u(0.29, 0.35) * c.unit, near, roof, night, self.snow)
         elif a["landmark"] == "windmill":
             cap = hexes("a0522d")[0]
             turn = self.u(0.70, 0.87)
@@ -371,8 +381,6 @@ class Scene:
     def stage(self, base, height, bumps=1, trees=(3, 5), size=(0.20, 0.30)):
         """The nearest hill, with the landmark and the trees on it."""
         c, a = self.c, self.a
-        if a["trees"] == "palm":
-            trees, size = (1, 3), (0.30, 0.38)
         hill = Hill(c, self.rng, base, height, bumps)
         gap = self.away(0.22, 0.36 if a["boat"] != "none" else 0.78)
         gap = gap if a["landmark"] in ("house", "windmill") else None
@@ -394,14 +402,18 @@ class Scene:
             w = c.aspect / n * self.u(0.62, 0.80)
             shapes.peak(c, self.rng, x, base, h, w, near, self.rock, snow)
 
+    def bold(self, near):
+        """How near mountains are painted: in the dark they must not have the colour of the sky."""
+        return max(0.88, near) if self.night else near
+
     def backdrop(self):
         """Mountains or hills behind a lake, a river or a field."""
         c, h = self.c, self.horizon
         if self.a["back"] == "mountains":
             self.peaks(
                 h + 0.01,
-                self.u(0.20, 0.28),
-                0.62,
+                self.u(0.19, 0.22) if self.disc else self.u(0.20, 0.28),
+                self.bold(0.62),
                 self.rng.randint(2, 4),
                 self.u(0.34, 0.5) if self.a["snowcap"] else 0,
             )
@@ -417,18 +429,20 @@ class Scene:
             shapes.peak(
                 self.c,
                 self.rng,
-                self.x(0.40, 0.60),
+                self.away(0.40, 0.60) * self.c.aspect,
                 h + 0.06,
-                self.u(0.40, 0.48),
+                self.u(0.34, 0.38) if self.disc else self.u(0.40, 0.48),
                 self.x(0.36, 0.46),
-                0.72,
+                self.bold(0.72),
                 self.rock,
                 snow,
             )
         else:
-            self.peaks(h + 0.02, self.u(0.32, 0.40), 0.50, self.rng.randint(2, 3), snow)
+            high = self.u(0.28, 0.34) if self.disc else self.u(0.32, 0.40)
+            self.peaks(h + 0.02, high, self.bold(0.50), self.rng.randint(2, 3), snow)
             self.mist(0.6)
-            self.peaks(h + 0.06, self.u(0.20, 0.28), 0.80, self.rng.randint(2, 3), snow * 0.8)
+            if not self.night:
+                self.peaks(h + 0.06, self.u(0.20, 0.28), 0.80, self.rng.randint(2, 3), snow * 0.8)
         self.mist()
         hill = Hill(self.c, self.rng, h + 0.06, 0.08, self.u(0.6, 1.2))
         self.c.hill(hill, self.c.lit(self.far, 0.85), self.c.lit(scale(self.far, 0.85), 0.9))
@@ -437,7 +451,7 @@ class Scene:
     def hills(self):
         c, n, h = self.c, self.rng.randint(2, 3), self.horizon
         for i in range(n):
-            near = 0.42 + 0.40 * i / n
+            near = (0.65 if self.night else 0.42) + (0.30 if self.night else 0.40) * i / n
             base = h + 0.04 + (0.84 - h) * i / n
             hill = Hill(c, self.rng, base, self.u(0.12, 0.17), self.u(0.7, 1.5))
             colour = mix(self.far, self.near, i / n)
@@ -504,8 +518,11 @@ class Scene:
     def canyon(self):
         c, h, d = self.c, self.horizon, self.rng
         rock = hexes(d.choice(("c86a40", "b85a3c", "d07a48")))[0]
+        if self.night:
+            rock = mix(rock, (1, 0.9, 0.8), 0.4)
         self.near, self.far = scale(rock, 0.95), rock
-        for near, height, n, base in ((0.55, 0.26, 3, h + 0.02), (0.80, 0.34, 2, h + 0.10)):
+        far = self.bold(0.55)
+        for near, height, n, base in ((far, 0.26, 3, h + 0.02), (0.80, 0.34, 2, h + 0.10)):
             for i in range(n):
                 x = c.aspect * (i + 0.5 + self.u(-0.2, 0.2)) / n
                 shapes.mesa(
@@ -603,10 +620,6 @@ class Scene:
             sand = hexes("f0d8a8")[0]
             hill = Hill(c, self.rng, self.u(0.91, 0.96), 0.05, self.u(0.4, 0.8))
             c.hill(hill, c.lit(sand, 0.97), c.lit(scale(sand, 0.85), 0.97))
-            self.trees(
-                [(x, y + 0.03) for x, y in self.along(hill, self.rng.randint(2, 3), berth)],
-                size=(0.32, 0.40),
-            )
 
     def lake(self):
         c, a, h = self.c, self.a, self.horizon
@@ -634,7 +647,7 @@ class Scene:
         self.streaks(6, mix(self.sky[2], (1, 1, 1), 0.25), 0.40)
         self.glitter()
         self.boat(berth)
-        if a["landmark"] == "house" or self.rng.random() < 0.35:
+        if self.rng.random() < 0.35:
             keep, a["trees"] = a["trees"], "none"
             self.stage(self.u(0.95, 0.99), 0.07, self.u(0.4, 0.8))
             a["trees"] = keep
@@ -676,7 +689,8 @@ class Scene:
             q = self.u(0.16, 0.26)
             s = 1 if (self.disc[0] if self.disc else centre(q)) < 0.5 * c.aspect else -1
             bx = centre(q) + s * self.u(0.30, 0.36) * c.aspect
-            spots = [t for t in spots if abs(t[1] - bx) > 0.2]
+            bx = min(max(bx, 0.2 * c.aspect), 0.8 * c.aspect)
+            spots = [t for t in spots if abs(t[1] - bx) > 0.3]
             self.building(bx, h + (1 - h) * q, 0.93)
         for q, tx in spots:
             if self.a["trees"] != "none":
@@ -696,7 +710,7 @@ class Scene:
             c.lit(flower, 0.93),
             c.lit((0.24, 0.40, 0.20), 0.93),
         )
-        gap = self.away(0.2, 0.8) if self.a["landmark"] != "none" else None
+        gap = self.away(0.25, 0.75) if self.a["landmark"] != "none" else None
         bank = Hill(c, self.rng, h + 0.03, 0.01, 1)
         self.trees(self.along(bank, self.rng.randint(3, 5), gap), 0.84, (0.15, 0.21))
         if gap is not None:

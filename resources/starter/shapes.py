@@ -14,7 +14,7 @@ OBJECT_COLOURS = dict(
     )
 )
 WOOD, TRUNK, WALL, CREAM, WINDOW, LAMP = hexes("75472f 5a3d2c f2e6cc faf3e6 4d6680 ffd66b")
-SNOW, SAND_STONE, DARK_METAL = hexes("f6f9ff ecbd76 40404d")
+SNOW, SAND_STONE, DARK_METAL, BRICK = hexes("f6f9ff ecbd76 40404d a8583f")
 
 
 def peak(c, rng, x, base, h, w, near, rock, snow):
@@ -71,20 +71,6 @@ def round_tree(c, x, y, h, near, colour, snow):
     c.ellipse(x - d * 0.05 * h, y - 0.70 * h, 0.24 * h, 0.28 * h, bright)
 
 
-def palm(c, x, y, h, near, colour, lean):
-    top = (x + lean * h * 0.22, y - 0.80 * h)
-    middle = (x + lean * h * 0.07, y - 0.42 * h)
-    wood = c.lit((0.55, 0.40, 0.27), near)
-    c.capsule(x, y, *middle, 0.034 * h, wood, 0.028 * h)
-    c.capsule(*middle, *top, 0.028 * h, wood, 0.022 * h)
-    for i, angle in enumerate((-35, 30, 90, 150, 215)):
-        a = math.radians(angle)
-        ex, ey = top[0] + 0.42 * h * math.cos(a), top[1] - 0.22 * h * math.sin(a) + 0.10 * h
-        mx, my = top[0] + 0.24 * h * math.cos(a), top[1] - 0.20 * h * math.sin(a) - 0.06 * h
-        leaf = c.lit(scale(colour, (0.80, 1.08)[i % 2]), near)
-        c.polygon([top, (mx, my - 0.065 * h), (ex, ey), (mx, my + 0.075 * h)], leaf)
-
-
 def cactus(c, x, y, h, near, _colour, _snow):
     green = c.lit((0.27, 0.50, 0.30), near)
     c.capsule(x, y, x, y - 0.92 * h, 0.10 * h, green)
@@ -97,32 +83,22 @@ TREES = {"pine": pine, "round": round_tree, "cactus": cactus}
 
 
 def house(c, x, y, h, near, roof, night, snow):
-    d, wall = c.dark, c.lit(WALL, near)
-    c.box(x - 0.56 * h, y - 0.52 * h, x + 0.56 * h, y, wall)
-    c.box(
-        x + (d > 0) * 0.28 * h - (d < 0) * 0.56 * h,
-        y - 0.52 * h,
-        x + (d > 0) * 0.56 * h - (d < 0) * 0.28 * h,
-        y,
-        c.lit(scale(WALL, 0.86), near),
-    )
+    """One pale wall under a large roof; where snow lies the wall is brick."""
+    d, wall = c.dark, c.lit(BRICK if snow else WALL, near)
+    c.box(x - 0.54 * h, y - 0.50 * h, x + 0.54 * h, y, wall)
     roof = SNOW if snow else roof
     c.polygon(
-        [(x - 0.74 * h, y - 0.48 * h), (x, y - h), (x + 0.74 * h, y - 0.48 * h)], c.lit(roof, near)
+        [(x - 0.76 * h, y - 0.45 * h), (x, y - h), (x + 0.76 * h, y - 0.45 * h)], c.lit(roof, near)
     )
     c.polygon(
-        [(x, y - 0.48 * h), (x, y - h), (x + d * 0.74 * h, y - 0.48 * h)],
+        [(x, y - 0.45 * h), (x, y - h), (x + d * 0.76 * h, y - 0.45 * h)],
         c.lit(scale(roof, 0.82), near),
     )
-    c.box(x - 0.12 * h, y - 0.36 * h, x + 0.12 * h, y, c.lit(WOOD, near))
+    c.box(x - 0.11 * h, y - 0.34 * h, x + 0.11 * h, y, c.lit(WOOD, near))
+    pane = LAMP if night else c.lit(LAMP if snow else WINDOW, near)
     for s in (-1, 1):
-        c.box(
-            x + s * 0.35 * h - 0.11 * h,
-            y - 0.38 * h,
-            x + s * 0.35 * h + 0.11 * h,
-            y - 0.16 * h,
-            LAMP if night else c.lit(WINDOW, near),
-        )
+        at = x + s * 0.34 * h
+        c.box(at - 0.10 * h, y - 0.34 * h, at + 0.10 * h, y - 0.14 * h, pane)
 
 
 def lighthouse(c, x, y, h, near, stripe, night):
@@ -297,22 +273,12 @@ def mesa(c, rng, x, base, h, w, near, rock):
     c.box(a - 0.02 * w, y, b + 0.02 * w, y + 0.07 * h, c.lit(scale(rock, 0.86), near))
 
 
-def sun(c, x, y, r, colour, glow, halo):
-    if halo:
-        c.disc(x, y, 1.7 * r, colour, 0.20)
+def sun(c, x, y, r, colour, glow):
     c.glow(x, y, r, r * 1.2, colour, glow)
     c.disc(x, y, r, colour)
 
 
-def full_moon(c, x, y, r, colour, glow, halo):
-    sun(c, x, y, r, colour, glow, halo)
-    for u, v, q in ((-0.32, -0.22, 0.26), (0.34, 0.22, 0.20), (-0.12, 0.50, 0.14)):
-        c.disc(x + u * r, y + v * r, q * r, scale(colour, 0.87))
-
-
-def crescent_moon(c, x, y, r, colour, glow, halo):
-    if halo:
-        c.disc(x, y, 1.6 * r, colour, 0.12)
+def crescent_moon(c, x, y, r, colour, glow):
     c.glow(x, y, r * 0.6, r, colour, glow)
     c.crescent(x, y, r, (x + 0.46 * c.dark * r, y - 0.20 * r, 0.86 * r), colour)
 

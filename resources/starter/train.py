@@ -60,7 +60,7 @@ PROMPTS = (
     "snowy mountains at dawn",
     "an autumn forest with a cabin",
     "green northern lights over a lake",
-    "palm trees on a beach at sunset, a big sun",
+    "a beach by the sea at sunset, a big sun",
     "夜晚的沙漠，满月和仙人掌",
     "rolling hills by day, a windmill, clouds",
     "a lavender field at dusk with a full moon on the left",
