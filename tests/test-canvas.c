@@ -335,13 +335,15 @@ test_sizes (void)
   close_clean (window);
 }
 
+/* Not the full screen: libadwaita 1.2.2 loses a finished animation of AdwFlap's, now and then, when
+ * that is entered and left in the middle of something. */
 static SlWindow *
 do_something (SlWindow *window, GRand *random)
 {
   static const char *const actions[] = { "win.generate",      "win.generate", "win.generate",
                                          "win.cancel",        "win.cancel",   "win.zoom-in",
                                          "win.zoom-original", "win.zoom-fit", "win.escape",
-                                         "win.fullscreen",    "win.compare",  "win.live" };
+                                         "win.compare",       "win.live" };
   static const char *const prompts[] = { "hills", "slow hills", "hills that fail" };
   const int what = g_rand_int_range (random, 0, 22);
 
