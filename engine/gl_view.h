@@ -10,8 +10,8 @@
  * not brought to the host. */
 eng_gl_view *eng_gl_view_open (struct krn_device *device, eng_preview *preview, GError **error);
 /* Any thread: device and ring are about to go.  The view then has no frames and its copies fail.
- * Textures that are still registered go with the device's context: only the thread of OpenGL's could
- * give them back. */
+ * Textures that are still registered go with the device's context: only the thread of OpenGL's
+ * could give them back. */
 void eng_gl_view_lose (eng_gl_view *view);
 eng_gl_view *eng_gl_view_ref (eng_gl_view *view);
 void eng_gl_view_unref (eng_gl_view *view);
