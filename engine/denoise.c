@@ -343,7 +343,7 @@ count_evaluation (struct eng_making *p, gboolean replayed)
 /* ---- What a step shows ---- */
 
 static gboolean
-dump_latent (struct eng_making *p, const char *name, int number, krn_tensor latent)
+dump_latent (struct eng_making *p, const char *name, int number, krn_tensor latent, GError **error)
 {
   const int64_t dim[4] = { 1, p->channels, p->h, p->w };
   struct eng_run *run = &p->loop->run;
@@ -351,7 +351,7 @@ dump_latent (struct eng_making *p, const char *name, int number, krn_tensor late
 
   if (!p->dump)
     return TRUE;
-  source = eng_staging_take (p->staging, krn_count (latent) * sizeof (float), "the dump", NULL);
+  source = eng_staging_take (p->staging, krn_count (latent) * sizeof (float), "the dump", error);
   if (!source)
     return FALSE;
   g_ptr_array_add (p->dump, eng_latent_new (name, number, dim));
@@ -396,10 +396,8 @@ end_evaluation (struct eng_making *p, GError **error)
 
   eng_clock_end (p->clock, ENG_LANE_DENOISE);
   l->i++;
-  if (last && !dump_latent (p, "step", step + 1, l->x)) {
-    g_set_error_literal (error, ENG_ERROR, ENG_ERROR_MEMORY, "no host memory for the dump");
+  if (last && !dump_latent (p, "step", step + 1, l->x, error))
     return FALSE;
-  }
   if (last)
     show (p, &frame);
   if (!eng_making_ok (p, &l->run, name, error))
@@ -462,7 +460,8 @@ eng_denoise_begin (struct eng_making *p, GError **error)
   eng_clock_begin (p->clock, ENG_LANE_DENOISE, "prepare");
   start_loop (l, &l->run, p);
   eng_clock_end (p->clock, ENG_LANE_DENOISE);
-  if (!dump_latent (p, "noise", -1, l->x) || !eng_making_ok (p, &l->run, "the schedule", error))
+  if (!dump_latent (p, "noise", -1, l->x, error) ||
+      !eng_making_ok (p, &l->run, "the schedule", error))
     return ENG_FAILED;
   p->latent = l->x;
   eng_lanes_end_segment (lanes, ENG_LANE_DENOISE, NULL, 0);
