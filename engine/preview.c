@@ -24,6 +24,7 @@ struct eng_preview {
   struct slot slots[N_SLOTS];
   int newest; /* < 0: none for readers */
   guint64 serial;
+  guint64 cleared; /* frames up to this serial are not for readers */
   gboolean reader; /* there is one */
   gint64 began;    /* the last frame */
 };
@@ -220,6 +221,7 @@ eng_preview_clear (eng_preview *preview)
 {
   g_mutex_lock (&preview->mutex);
   preview->newest = -1;
+  preview->cleared = preview->serial;
   g_mutex_unlock (&preview->mutex);
 }
 
@@ -229,6 +231,7 @@ eng_preview_acquire (eng_preview *preview, guint64 after, struct eng_preview_fra
   struct slot *found = NULL;
 
   g_mutex_lock (&preview->mutex);
+  after = MAX (after, preview->cleared);
   for (int i = 0; i < N_SLOTS && preview->newest >= 0; i++) {
     struct slot *slot = &preview->slots[i];
 

@@ -47,7 +47,7 @@ gboolean eng_preview_is_down (eng_preview *preview, const struct eng_preview_fra
 /* Writer.  [height, width, 4] on the host until the next begin; NULL: a later frame is written over
  * it. */
 const uint8_t *eng_preview_get_pixels (eng_preview *preview, const struct eng_preview_frame *frame);
-/* Writer.  The newest frame is no longer for readers, its owner is gone. */
+/* Writer.  No frame so far is for readers any more, their owners are gone. */
 void eng_preview_clear (eng_preview *preview);
 
 /* Reader.  There is one from now on (or no more), so frames need not come to the host. */

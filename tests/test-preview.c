@@ -88,6 +88,33 @@ test_reader (struct fixture *f, const void *data)
   g_assert_false (eng_preview_acquire (f->preview, 0, &held));
 }
 
+static krn_event *undone;
+
+static bool
+is_done (krn_event *event)
+{
+  return event != undone;
+}
+
+/* While the next picture's first frame is not done, nobody gets the last one's instead. */
+static void
+test_clear (struct fixture *f, const void *data)
+{
+  struct eng_preview_frame frame, held;
+
+  f->device->event_done = is_done;
+  g_assert_true (write_frame (f, 1, &frame));
+  g_assert_true (write_frame (f, 2, &frame));
+  eng_preview_clear (f->preview);
+  g_assert_true (write_frame (f, 3, &frame));
+  undone = frame.ready;
+  g_assert_false (eng_preview_acquire (f->preview, 0, &held));
+  undone = NULL;
+  g_assert_true (eng_preview_acquire (f->preview, 0, &held));
+  g_assert_cmpuint (held.serial, ==, 3);
+  eng_preview_release (f->preview, &held);
+}
+
 /* With a reader nothing comes to the host, and no more frames than a screen shows. */
 static void
 test_stays (struct fixture *f, const void *data)
@@ -135,9 +162,8 @@ main (int argc, char **argv)
     const char *path;
     void (*run) (struct fixture *f, const void *data);
   } tests[] = {
-    { "/preview/pixels", test_pixels },
-    { "/preview/reader", test_reader },
-    { "/preview/stays", test_stays },
+    { "/preview/pixels", test_pixels }, { "/preview/reader", test_reader },
+    { "/preview/clear", test_clear },   { "/preview/stays", test_stays },
     { "/preview/grow", test_grow },
   };
 
