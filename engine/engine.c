@@ -503,7 +503,7 @@ gboolean
 eng_engine_try (eng_engine *engine, struct eng_trial *trials, guint n, guint rounds, double *ms,
                 GError **error)
 {
-  const eng_model *model = eng_pipeline_get_model (engine->pipeline);
+  const eng_model *model = engine->pipeline ? eng_pipeline_get_model (engine->pipeline) : NULL;
 
   if (model)
     return eng_bench_run (engine->device, model, trials, n, rounds, ms, error);

@@ -258,6 +258,7 @@ eng_pipeline_load (eng_pipeline *pipeline, eng_model_info *info,
   pipeline->prompts = pipeline->model ? eng_prompts_new (pipeline->model, error) : NULL;
   if (!pipeline->prompts) {
     drop_model (pipeline);
+    pipeline->lost = eng_lanes_check (pipeline->lanes);
     return FALSE;
   }
   pipeline->steps = eng_steps_new (pipeline->lanes, pipeline->device);

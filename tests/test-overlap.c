@@ -336,6 +336,33 @@ test_lost (void)
   close_queue (engine);
 }
 
+/* A load that loses the device says so; the next one is on the device opened anew. */
+static void
+test_lost_load (void)
+{
+  g_autofree char *path = g_test_build_filename (G_TEST_DIST, "data", "tiny", NULL);
+  eng_engine *engine = open_queue ();
+
+  for (int at = 1; at < 50; at = at * 3) {
+    const int opened = control->opened;
+    struct fixture_load load;
+
+    for (int again = 0; again < 2; again++) {
+      g_atomic_int_set (&control->lose_at, again ? 0 : at);
+      fixture_load_begin (&load, engine, path);
+      fixture_load_wait (&load);
+      if (again)
+        g_assert_no_error (load.error);
+      else
+        g_assert_error (load.error, ENG_ERROR, ENG_ERROR_DEVICE);
+      fixture_load_clear (&load);
+    }
+    g_assert_cmpint (control->opened, ==, opened + 1);
+    assert_works (engine);
+  }
+  close_queue (engine);
+}
+
 /* A device that cannot be opened again is not replaced by the CPU: every job is told why, until it
  * can. */
 static void
@@ -421,6 +448,7 @@ main (int argc, char **argv)
   g_test_add_func ("/overlap/cancels-dropped", test_cancels_dropped);
   g_test_add_func ("/overlap/refused-operations", test_refused_operations);
   g_test_add_func ("/overlap/lost", test_lost);
+  g_test_add_func ("/overlap/lost-load", test_lost_load);
   g_test_add_func ("/overlap/lost-for-good", test_lost_for_good);
   g_test_add_func ("/overlap/switches", test_switches);
   return g_test_run ();
