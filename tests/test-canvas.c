@@ -2,6 +2,8 @@
 #include "tests/fake-view.h"
 #include "tests/live_fixture.h"
 
+#include <stdio.h>
+
 static SlWindow *
 open_ready (void)
 {
@@ -148,10 +150,12 @@ test_realized_again (void)
   close_clean (window);
 }
 
-/* Cancelled: the last preview stays, says so, and can be saved. */
+/* Cancelled: the last preview stays, says so, and can be saved.  The pictures behind it, which end
+ * before their turn, take nothing of that away. */
 static void
 test_unfinished (void)
 {
+  int step = 0, n_steps = 0;
   g_autofree char *path = g_build_filename (g_get_user_data_dir (), "unfinished.png", NULL);
   g_autofree char *content = NULL;
   g_autoptr (GFile) file = g_file_new_for_path (path);
@@ -162,6 +166,7 @@ test_unfinished (void)
   window = open_ready ();
   if (has_gl (window)) {
     set_number (window, "steps", 60);
+    set_number (window, "count", 3);
     type_prompt (window, "slow hills");
     g_assert_true (activate (window, "win.generate"));
     g_assert_true (wait_until (fake_view_get_copies () > 1, 10));
@@ -170,8 +175,14 @@ test_unfinished (void)
     kept = sl_stage_get_shown (get_stage (window));
     g_assert_true (sl_result_get_unfinished (kept));
     g_assert_cmpint (gdk_texture_get_width (sl_result_get_texture (kept)), ==, 256);
-    g_assert_true (g_str_has_prefix (sl_result_get_warning (kept), "Unfinished: stopped after"));
+    g_assert_cmpint (sscanf (sl_result_get_warning (kept),
+                             "Unfinished: stopped after step %d of %d", &step, &n_steps),
+                     ==, 2);
+    g_assert_cmpint (step, >, 0);
+    g_assert_cmpint (n_steps, ==, 60);
     g_assert_cmpstr (sl_result_get_recipe (kept)->prompt, ==, "slow hills");
+    g_assert_cmpuint (sl_result_get_recipe (kept)->seed, ==,
+                      g_settings_get_uint64 (window->settings, "seed"));
     g_assert_cmpuint (count_results (window), ==, 0);
     g_assert_cmpstr (sl_stage_get_page (get_stage (window)), ==, "picture");
     sl_window_save (window, file);
@@ -179,6 +190,7 @@ test_unfinished (void)
     g_assert_true (g_file_get_contents (path, &content, NULL, NULL));
     g_assert_cmpstr (content, ==, "not a PNG of a frame");
     settle (window);
+    set_number (window, "count", 1);
     make (window, "hills");
     g_assert_false (sl_result_get_unfinished (sl_stage_get_shown (get_stage (window))));
   }

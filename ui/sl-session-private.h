@@ -28,7 +28,7 @@ struct _SlSession {
   char *error;
   gboolean live;               /* the preview is on the GPU */
   SlRecipe *recipe;            /* of the run, or NULL */
-  int last_step, last_n_steps; /* of the picture that ended last */
+  int last_step, last_n_steps; /* of the last picture that ended and had a step */
   guint64 last_seed;
   gboolean draft; /* the run is one */
   gboolean no_previews;

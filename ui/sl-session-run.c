@@ -51,9 +51,11 @@ jobs_changed (SlSession *self)
   const int n = (int) g_queue_get_length (&self->jobs);
 
   set_preview (self, NULL, FALSE);
-  self->last_step = self->step;
-  self->last_n_steps = self->n_steps;
-  self->last_seed = self->recipe ? self->recipe->seed + (guint64) MAX (self->picture - 1, 0) : 0;
+  if (self->step > 0) { /* else it was cancelled before its turn, and the one before is shown */
+    self->last_step = self->step;
+    self->last_n_steps = self->n_steps;
+    self->last_seed = self->recipe ? self->recipe->seed + (guint64) MAX (self->picture - 1, 0) : 0;
+  }
   if (n == 0)
     self->n_pictures = 0;
   self->picture = n ? self->n_pictures - n + 1 : 0;
