@@ -7,7 +7,9 @@ static void
 tell_view (SlSession *self, const char *how, const char *reason)
 {
   g_free (self->view);
-  self->view = self->view_name ? g_strdup_printf ("%s; %s", self->view_name, how) : g_strdup ("");
+  /* Translators: what draws, and how previews come to it ("GTK; each preview is uploaded"). */
+  self->view =
+      self->view_name ? g_strdup_printf (_ ("%s; %s"), self->view_name, how) : g_strdup ("");
   if (self->view_reason != reason) {
     g_free (self->view_reason);
     self->view_reason = g_strdup (reason);
