@@ -99,7 +99,7 @@ eng_denoise_tables (struct eng_making *p, GError **error)
   }
   eng_z_image_sinusoid (transformer, p->sinusoid, t, n);
   for (int i = 0; i < 2 && prompts[i]; i++) {
-    p->rope[i] = eng_ropes_get (p->pipeline->ropes, p->h, p->w, prompts[i]->padded, error);
+    p->rope[i] = eng_ropes_take (p->pipeline->ropes, p->h, p->w, prompts[i]->padded, error);
     if (!p->rope[i])
       return ENG_FAILED;
   }
@@ -502,5 +502,7 @@ eng_denoise_run (struct eng_making *p, GError **error)
 void
 eng_denoise_end (struct eng_making *p)
 {
+  for (int i = 0; i < 2; i++)
+    eng_ropes_release (p->pipeline->ropes, g_steal_pointer (&p->rope[i]));
   g_clear_pointer (&p->loop, g_free);
 }

@@ -1,13 +1,14 @@
 #include "engine/ropes.h"
 
-/* Three pictures in the making use two each; one more so that none of these is given away. */
+/* Three pictures in the making use two each; one more for a size that may come back. */
 enum { N_TABLES = 7 };
 
 struct table {
   int h, w, padded;
   float *values; /* of host_alloc; NULL: none */
   size_t size;   /* bytes that values has room for */
-  guint used;
+  guint users;   /* pictures in the making; it is not given to another size */
+  guint used;    /* when it was last asked for */
 };
 
 struct eng_ropes {
@@ -65,21 +66,31 @@ grow_table (eng_ropes *ropes, struct table *table, int h, int w, GError **error)
   return FALSE;
 }
 
-const float *
-eng_ropes_get (eng_ropes *ropes, int h, int w, int padded, GError **error)
+/* The one of that size, else the one that nobody uses and was longest not asked for; NULL: all are
+ * in use. */
+static struct table *
+find_table (eng_ropes *ropes, int h, int w, int padded)
 {
-  struct table *table = NULL, *oldest = &ropes->tables[0];
+  struct table *oldest = NULL;
 
-  for (int i = 0; i < N_TABLES && !table; i++) {
+  for (int i = 0; i < N_TABLES; i++) {
     struct table *t = &ropes->tables[i];
 
     if (t->values && t->h == h && t->w == w && t->padded == padded)
-      table = t;
-    if (t->used < oldest->used)
+      return t;
+    if (t->users == 0 && (!oldest || t->used < oldest->used))
       oldest = t;
   }
-  if (!table) {
-    table = oldest;
+  return oldest;
+}
+
+const float *
+eng_ropes_take (eng_ropes *ropes, int h, int w, int padded, GError **error)
+{
+  struct table *table = find_table (ropes, h, w, padded);
+
+  g_return_val_if_fail (table, NULL); /* more pictures in the making than there may be */
+  if (!table->values || table->h != h || table->w != w || table->padded != padded) {
     if (table->size < table_bytes (ropes, h, w, padded) && !grow_table (ropes, table, h, w, error))
       return NULL;
     table->h = h;
@@ -87,6 +98,15 @@ eng_ropes_get (eng_ropes *ropes, int h, int w, int padded, GError **error)
     table->padded = padded;
     eng_z_image_rope (ropes->model->transformer, table->values, h, w, padded);
   }
+  table->users++;
   table->used = ++ropes->clock;
   return table->values;
+}
+
+void
+eng_ropes_release (eng_ropes *ropes, const float *values)
+{
+  for (int i = 0; i < N_TABLES && values; i++)
+    if (ropes->tables[i].values == values)
+      ropes->tables[i].users--;
 }

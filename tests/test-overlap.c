@@ -256,6 +256,45 @@ test_cancels (void)
   close_queue (engine);
 }
 
+/* A picture that waits for another's steps keeps its tables, whatever comes and goes behind it. */
+static void
+test_cancels_behind (void)
+{
+  enum { LENGTHS = 10 };
+  const struct eng_params slow = { .prompt = "a kite", .width = 64, .height = 64, .steps = 24 };
+  eng_engine *engine = open_queue ();
+  struct fixture_job jobs[2] = { 0 };
+
+  control->delay = 2000;
+  eng_job_unref (submit (engine, &jobs[0], &slow));
+  eng_job_unref (submit (engine, &jobs[1], &cases[0]));
+  for (int i = 0; i < LENGTHS; i++) {
+    g_autoptr (GString) prompt = g_string_new (NULL);
+    struct eng_params params = cases[0];
+    struct fixture_job job = { 0 };
+    eng_job *handle;
+
+    for (int k = 0; k < 16 * (i + 1); k++)
+      g_string_append (prompt, "x ");
+    params.prompt = prompt->str;
+    handle = submit (engine, &job, &params);
+    g_usleep (40000);
+    eng_job_cancel (handle);
+    wait_for (&job);
+    g_assert_error (job.error, ENG_ERROR, ENG_ERROR_CANCELLED);
+    fixture_job_clear (&job);
+    eng_job_unref (handle);
+  }
+  control->delay = 0;
+  wait_for (&jobs[0]);
+  g_assert_no_error (jobs[0].error);
+  wait_for (&jobs[1]);
+  assert_case (&jobs[1], 0);
+  for (int i = 0; i < 2; i++)
+    fixture_job_clear (&jobs[i]);
+  close_queue (engine);
+}
+
 /* Also while the text encoder's layers come from their files, every time.  Such an engine decodes
  * in bands, which may round otherwise: its own first pictures count. */
 static void
@@ -445,6 +484,7 @@ main (int argc, char **argv)
   g_test_add_func ("/overlap/graphs-refused", test_graphs_refused);
   g_test_add_func ("/overlap/no-allocations", test_no_allocations);
   g_test_add_func ("/overlap/cancels", test_cancels);
+  g_test_add_func ("/overlap/cancels-behind", test_cancels_behind);
   g_test_add_func ("/overlap/cancels-dropped", test_cancels_dropped);
   g_test_add_func ("/overlap/refused-operations", test_refused_operations);
   g_test_add_func ("/overlap/lost", test_lost);
