@@ -3,8 +3,9 @@
  * An engine owns one device and the one thread that drives it.  Loading a model and making a
  * picture are asked for from any thread, return at once and are done in the order asked; on a GPU
  * the next picture's text and the last one's decoding run beside a picture's steps, but what
- * happens is told to the observers one job after the other, on the engine's thread.  An observer
- * must be quick and must not call the engine's blocking functions (eng_engine_free).
+ * happens is told to the observers one job after the other, on the engine's thread; only that a job
+ * was cancelled or failed may be told while those before it go on.  An observer must be quick and
+ * must not call the engine's blocking functions (eng_engine_free).
  *
  * Functions that return NULL or FALSE have set error, in domain ENG_ERROR (engine/error.h). */
 #pragma once
@@ -250,7 +251,8 @@ typedef struct eng_gl_view eng_gl_view;
 enum { ENG_GL_VIEW_TEXTURES = 2 };
 
 /* From now on previews are not brought to the host: eng_frame has no rgba, until the view is freed,
- * which is to be before the engine.  NULL: this device cannot, or the context is not its. */
+ * which is to be before the engine and before another one is asked for.  NULL: this device cannot,
+ * or the context is not its. */
 eng_gl_view *eng_gl_view_new (eng_engine *engine, GError **error);
 void eng_gl_view_free (eng_gl_view *view); /* NULL allowed */
 /* Takes the newest preview that was not copied; FALSE: there is none. */

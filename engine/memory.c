@@ -1,9 +1,10 @@
 #include "engine/memory.h"
 
+#include "engine/prompt.h"
+
 /* What the denoising loop holds beside the network's own activations, in latents: the noise, the
  * latent and the copies of it that samplers with a history keep. */
 enum { LATENTS = 6, STEPS = 8 };
-enum { PROMPTS = 8 }; /* that engine/prompt.c keeps */
 
 static struct eng_run
 begin_plan (const eng_model *model, eng_arena *arena)
@@ -19,7 +20,7 @@ count_prompts (const eng_model *model)
   const struct eng_z_image_sizes *sizes = eng_z_image_get_sizes (model->transformer);
   const size_t padded = eng_z_image_pad (model->transformer, ENG_PROMPT_LIMIT);
 
-  return PROMPTS * krn_dtype_size (model->device->activation) *
+  return ENG_PROMPTS_KEPT * krn_dtype_size (model->device->activation) *
          ((size_t) ENG_PROMPT_LIMIT * sizes->caption_width + padded * sizes->dim);
 }
 

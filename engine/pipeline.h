@@ -1,7 +1,8 @@
 /* engine/pipeline.h - pictures in the making: encode text, make noise, step, preview, decode.
  *
  * Up to three pictures are in the making at once, the next one's text beside this one's steps and
- * the last one's decoding.  Nothing here waits for the device but loading; who drives the pipeline
+ * the last one's decoding.  Nothing here waits for the device but loading, a text encoder whose
+ * weights come from their files (engine/feed.h) and the dump of its output; who drives the pipeline
  * calls eng_pipeline_advance again and again, and may sleep a millisecond when it returns FALSE.
  *
  * Engine thread only, but for the preview ring's reader side. */

@@ -2,13 +2,10 @@
 
 #include <string.h>
 
-/* Three pictures in the making use two each: prompt and negative prompt. */
-enum { N_SLOTS = 8 };
-
 struct eng_prompts {
   const eng_model *model; /* borrowed */
   void *block;            /* device memory of all slots */
-  struct eng_prompt slots[N_SLOTS];
+  struct eng_prompt slots[ENG_PROMPTS_KEPT];
   guint clock;
 };
 
@@ -31,15 +28,16 @@ eng_prompts_new (const eng_model *model, GError **error)
   char *base;
 
   prompts->model = model;
-  if (model->device->alloc (model->device, &prompts->block, N_SLOTS * (embedding + refined))) {
-    g_autofree char *needed = g_format_size (N_SLOTS * (embedding + refined));
+  if (model->device->alloc (model->device, &prompts->block,
+                            ENG_PROMPTS_KEPT * (embedding + refined))) {
+    g_autofree char *needed = g_format_size (ENG_PROMPTS_KEPT * (embedding + refined));
     g_set_error (error, ENG_ERROR, ENG_ERROR_MEMORY,
                  "the prompt cache needs %s, more than is free on %s", needed, model->device->name);
     g_free (prompts);
     return NULL;
   }
   base = prompts->block;
-  for (int i = 0; i < N_SLOTS; i++, base += embedding + refined) {
+  for (int i = 0; i < ENG_PROMPTS_KEPT; i++, base += embedding + refined) {
     prompts->slots[i].embedding.data = base;
     prompts->slots[i].refined.data = base + embedding;
   }
@@ -59,7 +57,7 @@ eng_prompts_free (eng_prompts *prompts)
 {
   if (!prompts)
     return;
-  for (int i = 0; i < N_SLOTS; i++)
+  for (int i = 0; i < ENG_PROMPTS_KEPT; i++)
     clear_slot (&prompts->slots[i]);
   prompts->model->device->free_memory (prompts->model->device, prompts->block);
   g_free (prompts);
@@ -72,7 +70,7 @@ find_room (eng_prompts *prompts)
 {
   struct eng_prompt *best = NULL;
 
-  for (int i = 0; i < N_SLOTS; i++) {
+  for (int i = 0; i < ENG_PROMPTS_KEPT; i++) {
     struct eng_prompt *slot = &prompts->slots[i];
 
     if (slot->users > 0)
@@ -88,7 +86,7 @@ find_room (eng_prompts *prompts)
 static struct eng_prompt *
 find_slot (eng_prompts *prompts, const char *text)
 {
-  for (int i = 0; i < N_SLOTS; i++) {
+  for (int i = 0; i < ENG_PROMPTS_KEPT; i++) {
     struct eng_prompt *slot = &prompts->slots[i];
 
     if (slot->text && slot->encoded && strcmp (slot->text, text) == 0)

@@ -8,6 +8,9 @@
 #include "engine/model.h"
 #include "engine/staging.h"
 
+/* Three pictures in the making use two each: prompt and negative prompt. */
+enum { ENG_PROMPTS_KEPT = 8 };
+
 struct eng_prompt {
   char *text;           /* NULL: the slot is free */
   GArray *ids;          /* of int32_t, as encoded */

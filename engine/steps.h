@@ -28,7 +28,7 @@ typedef struct eng_steps eng_steps;
 
 eng_steps *eng_steps_new (eng_lanes *lanes, struct krn_device *device); /* both borrowed */
 void eng_steps_free (eng_steps *steps); /* while the lanes are idle; NULL allowed */
-/* Borrowed until three other shapes were asked for. */
+/* Borrowed until twelve other shapes were asked for. */
 struct eng_step *eng_steps_get (eng_steps *steps, const struct eng_step_key *key);
 /* From now on step is made of that many graphs, which are given away. */
 void eng_step_set_graphs (struct eng_step *step, GPtrArray *graphs);
