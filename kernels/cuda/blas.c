@@ -1,9 +1,9 @@
 #include "kernels/cuda/blas.h"
 #include "kernels/cuda/cache.h"
+#include "kernels/cuda/library.h"
 #include "kernels/cuda/ops.h"
 
 #include <cublasLt.h>
-#include <dlfcn.h>
 #include <math.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -73,10 +73,7 @@ struct krn_blas {
 static bool
 load_symbols (struct library *call, void *library)
 {
-  const struct {
-    void *to; /* a pointer to the function pointer */
-    const char *name;
-  } symbols[] = {
+  const struct krn_symbol symbols[] = {
     { &call->create, "cublasLtCreate" },
     { &call->destroy, "cublasLtDestroy" },
     { &call->matmul, "cublasLtMatmul" },
@@ -93,14 +90,7 @@ load_symbols (struct library *call, void *library)
     { &call->version, "cublasLtGetVersion" },
   };
 
-  for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-    void *symbol = dlsym (library, symbols[i].name);
-
-    if (!symbol)
-      return false;
-    memcpy (symbols[i].to, &symbol, sizeof symbol);
-  }
-  return true;
+  return krn_library_load (library, symbols, sizeof symbols / sizeof *symbols);
 }
 
 /* Stays open for the life of the process, as the module itself does. */
@@ -114,13 +104,7 @@ open_library (void)
     "/usr/local/cuda/lib64/libcublasLt.so.12",
   };
 
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    void *library = dlopen (names[i], RTLD_LAZY | RTLD_LOCAL);
-
-    if (library)
-      return library;
-  }
-  return NULL;
+  return krn_library_open (names, sizeof names / sizeof *names);
 }
 
 struct krn_blas *

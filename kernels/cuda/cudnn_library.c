@@ -1,5 +1,6 @@
 #include "kernels/cuda/cudnn_library.h"
 #include "kernels/cuda/cudnn_plan.h"
+#include "kernels/cuda/library.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -9,10 +10,7 @@
 static bool
 load_symbols (struct cudnn_calls *call, void *library)
 {
-  const struct {
-    void *to; /* a pointer to the function pointer */
-    const char *name;
-  } symbols[] = {
+  const struct krn_symbol symbols[] = {
     { &call->version, "cudnnGetVersion" },
     { &call->create, "cudnnCreate" },
     { &call->destroy, "cudnnDestroy" },
@@ -25,14 +23,7 @@ load_symbols (struct cudnn_calls *call, void *library)
     { &call->execute, "cudnnBackendExecute" },
   };
 
-  for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-    void *symbol = dlsym (library, symbols[i].name);
-
-    if (!symbol)
-      return false;
-    memcpy (symbols[i].to, &symbol, sizeof symbol);
-  }
-  return true;
+  return krn_library_load (library, symbols, sizeof symbols / sizeof *symbols);
 }
 
 /* Stays open for the life of the process, as the module itself does.  It finds its other parts
@@ -49,13 +40,7 @@ open_library (void)
 
   if (named && *named)
     return strcmp (named, "none") == 0 ? NULL : dlopen (named, RTLD_LAZY | RTLD_LOCAL);
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
-    void *library = dlopen (names[i], RTLD_LAZY | RTLD_LOCAL);
-
-    if (library)
-      return library;
-  }
-  return NULL;
+  return krn_library_open (names, sizeof names / sizeof *names);
 }
 
 struct krn_cudnn *

@@ -267,13 +267,8 @@ launch_rows (void (*const kernels[3][2]) (ARGS), const struct plan &plan, krn_st
 }
 
 static krn_status
-launch_rms_norm (krn_stream *stream, const struct norm &r)
+launch_norm (void (*const kernels[3][2]) (struct norm), krn_stream *stream, const struct norm &r)
 {
-  static void (*const kernels[3][2]) (struct norm) = {
-    { rms_norm_rows<1, false>, rms_norm_rows<1, true> },
-    { rms_norm_rows<2, false>, rms_norm_rows<2, true> },
-    { rms_norm_rows<4, false>, rms_norm_rows<4, true> },
-  };
   struct plan plan;
 
   if (!plan_rows (&plan, (int64_t) r.rows, (int64_t) r.n, NORM_THREADS,
@@ -287,6 +282,11 @@ krn_status
 krn_cuda_rms_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w, krn_tensor scale,
                    float eps)
 {
+  static void (*const kernels[3][2]) (struct norm) = {
+    { rms_norm_rows<1, false>, rms_norm_rows<1, true> },
+    { rms_norm_rows<2, false>, rms_norm_rows<2, true> },
+    { rms_norm_rows<4, false>, rms_norm_rows<4, true> },
+  };
   const int64_t rows = krn_rows (y), n = y.dim[3];
   struct norm r = {};
 
@@ -305,29 +305,17 @@ krn_cuda_rms_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor w,
   r.eps = eps;
   r.whole = n % 8 == 0 && krn_is_aligned (y) && krn_is_aligned (x) && krn_is_aligned (w) &&
             krn_is_aligned (scale);
-  return launch_rms_norm (stream, r);
+  return launch_norm (kernels, stream, r);
 }
 
-static krn_status
-launch_layer_norm (krn_stream *stream, const struct norm &r)
+krn_status
+krn_cuda_layer_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor scale, float eps)
 {
   static void (*const kernels[3][2]) (struct norm) = {
     { layer_norm_rows<1, false>, layer_norm_rows<1, true> },
     { layer_norm_rows<2, false>, layer_norm_rows<2, true> },
     { layer_norm_rows<4, false>, layer_norm_rows<4, true> },
   };
-  struct plan plan;
-
-  if (!plan_rows (&plan, (int64_t) r.rows, (int64_t) r.n, NORM_THREADS,
-                  NORM_RESIDENT * (int64_t) stream->device->processors))
-    return KRN_ERROR_UNSUPPORTED;
-  launch_rows (kernels, plan, stream, r);
-  return krn_cuda_launched ();
-}
-
-krn_status
-krn_cuda_layer_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor scale, float eps)
-{
   const int64_t rows = krn_rows (y), n = y.dim[3];
   struct norm r = {};
 
@@ -344,7 +332,7 @@ krn_cuda_layer_norm (krn_stream *stream, krn_tensor y, krn_tensor x, krn_tensor 
   r.x_stride = (size_t) x.stride;
   r.eps = eps;
   r.whole = n % 8 == 0 && krn_is_aligned (y) && krn_is_aligned (x) && krn_is_aligned (scale);
-  return launch_layer_norm (stream, r);
+  return launch_norm (kernels, stream, r);
 }
 
 /* Absent pointers are NULL. */

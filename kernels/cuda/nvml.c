@@ -1,9 +1,9 @@
 #include "kernels/cuda/nvml.h"
+#include "kernels/cuda/library.h"
 #include "kernels/cuda/ops.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>
-#include <string.h>
 
 /* NVML's functions as its documentation gives them: its header is not part of every CUDA.  0 is
  * success. */
@@ -37,10 +37,7 @@ struct krn_nvml {
 static bool
 load_symbols (struct functions *call, void *library)
 {
-  const struct {
-    void *to; /* a pointer to the function pointer */
-    const char *name;
-  } symbols[] = {
+  const struct krn_symbol symbols[] = {
     { &call->init, "nvmlInit_v2" },
     { &call->shutdown, "nvmlShutdown" },
     { &call->find, "nvmlDeviceGetHandleByPciBusId_v2" },
@@ -51,14 +48,7 @@ load_symbols (struct functions *call, void *library)
     { &call->clock, "nvmlDeviceGetClockInfo" },
   };
 
-  for (size_t i = 0; i < sizeof symbols / sizeof *symbols; i++) {
-    void *symbol = dlsym (library, symbols[i].name);
-
-    if (!symbol)
-      return false;
-    memcpy (symbols[i].to, &symbol, sizeof symbol);
-  }
-  return true;
+  return krn_library_load (library, symbols, sizeof symbols / sizeof *symbols);
 }
 
 struct krn_nvml *
