@@ -119,6 +119,33 @@ fixture_done_cb (eng_job *job, eng_image *image, const GError *error, void *data
   g_mutex_unlock (&j->mutex);
 }
 
+/* Must not be refused.  The caller unrefs the job, and waits for j before it is cleared. */
+static inline eng_job *
+fixture_submit (struct fixture_job *j, eng_engine *engine, const struct eng_params *params)
+{
+  const struct eng_observer observer = { fixture_progress_cb, fixture_done_cb, j };
+  g_autoptr (GError) error = NULL;
+  eng_job *job;
+
+  g_mutex_init (&j->mutex);
+  g_cond_init (&j->cond);
+  job = eng_engine_submit (engine, params, &observer, &error);
+  g_assert_no_error (error);
+  return job;
+}
+
+static inline void
+fixture_wait (struct fixture_job *j)
+{
+  const gint64 end = g_get_monotonic_time () + 110 * G_TIME_SPAN_SECOND;
+
+  g_mutex_lock (&j->mutex);
+  while (!j->done)
+    if (!g_cond_wait_until (&j->cond, &j->mutex, end))
+      g_error ("a job hangs");
+  g_mutex_unlock (&j->mutex);
+}
+
 /* Submits and waits; a refusal at submit ends in j->error, too. */
 static inline void
 fixture_run (struct fixture_job *j, eng_engine *engine, const struct eng_params *params)
@@ -129,10 +156,8 @@ fixture_run (struct fixture_job *j, eng_engine *engine, const struct eng_params 
   g_mutex_init (&j->mutex);
   g_cond_init (&j->cond);
   job = eng_engine_submit (engine, params, &observer, &j->error);
-  g_mutex_lock (&j->mutex);
-  while (job && !j->done)
-    g_cond_wait (&j->cond, &j->mutex);
-  g_mutex_unlock (&j->mutex);
+  if (job)
+    fixture_wait (j);
 }
 
 static inline void

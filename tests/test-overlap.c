@@ -61,32 +61,6 @@ close_queue (eng_engine *engine)
   g_assert_cmpint (control->blocks, ==, 0);
 }
 
-static eng_job *
-submit (eng_engine *engine, struct fixture_job *j, const struct eng_params *params)
-{
-  const struct eng_observer observer = { fixture_progress_cb, fixture_done_cb, j };
-  g_autoptr (GError) error = NULL;
-  eng_job *job;
-
-  g_mutex_init (&j->mutex);
-  g_cond_init (&j->cond);
-  job = eng_engine_submit (engine, params, &observer, &error);
-  g_assert_no_error (error);
-  return job;
-}
-
-static void
-wait_for (struct fixture_job *j)
-{
-  const gint64 end = g_get_monotonic_time () + 60 * G_TIME_SPAN_SECOND;
-
-  g_mutex_lock (&j->mutex);
-  while (!j->done)
-    if (!g_cond_wait_until (&j->cond, &j->mutex, end))
-      g_error ("a job hangs");
-  g_mutex_unlock (&j->mutex);
-}
-
 static void
 assert_case (struct fixture_job *j, int i)
 {
@@ -128,9 +102,9 @@ run_queue (eng_engine *engine, int rounds)
   g_autofree struct fixture_job *jobs = g_new0 (struct fixture_job, n);
 
   for (int i = 0; i < n; i++)
-    eng_job_unref (submit (engine, &jobs[i], &cases[i % N_CASES]));
+    eng_job_unref (fixture_submit (&jobs[i], engine, &cases[i % N_CASES]));
   for (int i = 0; i < n; i++) {
-    wait_for (&jobs[i]);
+    fixture_wait (&jobs[i]);
     assert_case (&jobs[i], i % N_CASES);
     fixture_job_clear (&jobs[i]);
   }
@@ -228,13 +202,13 @@ cancel_at_random (eng_engine *engine, int rounds)
     eng_job *handles[6];
 
     for (int i = 0; i < 6; i++)
-      handles[i] = submit (engine, &jobs[i], &cases[i]);
+      handles[i] = fixture_submit (&jobs[i], engine, &cases[i]);
     for (int i = 0; i < 3; i++) {
       g_usleep (g_rand_int_range (rand, 0, 6000));
       eng_job_cancel (handles[g_rand_int_range (rand, 0, 6)]);
     }
     for (int i = 0; i < 6; i++) {
-      wait_for (&jobs[i]);
+      fixture_wait (&jobs[i]);
       if (jobs[i].error)
         g_assert_error (jobs[i].error, ENG_ERROR, ENG_ERROR_CANCELLED);
       else
@@ -266,8 +240,8 @@ test_cancels_behind (void)
   struct fixture_job jobs[2] = { 0 };
 
   control->delay = 2000;
-  eng_job_unref (submit (engine, &jobs[0], &slow));
-  eng_job_unref (submit (engine, &jobs[1], &cases[0]));
+  eng_job_unref (fixture_submit (&jobs[0], engine, &slow));
+  eng_job_unref (fixture_submit (&jobs[1], engine, &cases[0]));
   for (int i = 0; i < LENGTHS; i++) {
     g_autoptr (GString) prompt = g_string_new (NULL);
     struct eng_params params = cases[0];
@@ -277,18 +251,18 @@ test_cancels_behind (void)
     for (int k = 0; k < 16 * (i + 1); k++)
       g_string_append (prompt, "x ");
     params.prompt = prompt->str;
-    handle = submit (engine, &job, &params);
+    handle = fixture_submit (&job, engine, &params);
     g_usleep (40000);
     eng_job_cancel (handle);
-    wait_for (&job);
+    fixture_wait (&job);
     g_assert_error (job.error, ENG_ERROR, ENG_ERROR_CANCELLED);
     fixture_job_clear (&job);
     eng_job_unref (handle);
   }
   control->delay = 0;
-  wait_for (&jobs[0]);
+  fixture_wait (&jobs[0]);
   g_assert_no_error (jobs[0].error);
-  wait_for (&jobs[1]);
+  fixture_wait (&jobs[1]);
   assert_case (&jobs[1], 0);
   for (int i = 0; i < 2; i++)
     fixture_job_clear (&jobs[i]);
@@ -329,10 +303,10 @@ test_refused_operations (void)
     int failed = 0;
 
     for (int i = 0; i < 3; i++)
-      eng_job_unref (submit (engine, &jobs[i], &cases[i]));
+      eng_job_unref (fixture_submit (&jobs[i], engine, &cases[i]));
     g_atomic_int_set (&control->fail_at, at);
     for (int i = 0; i < 3; i++) {
-      wait_for (&jobs[i]);
+      fixture_wait (&jobs[i]);
       if (jobs[i].error)
         failed++;
       else
@@ -358,9 +332,9 @@ test_lost (void)
 
     g_atomic_int_set (&control->lose_at, at);
     for (int i = 0; i < 5; i++)
-      eng_job_unref (submit (engine, &jobs[i], &cases[i]));
+      eng_job_unref (fixture_submit (&jobs[i], engine, &cases[i]));
     for (int i = 0; i < 5; i++) {
-      wait_for (&jobs[i]);
+      fixture_wait (&jobs[i]);
       if (jobs[i].error)
         g_assert_error (jobs[i].error, ENG_ERROR, ENG_ERROR_DEVICE);
       else

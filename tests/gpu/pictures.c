@@ -38,32 +38,6 @@ open_engine (const char *device, GError **error)
   return opened;
 }
 
-static eng_job *
-submit (struct fixture_job *j, const struct eng_params *params)
-{
-  const struct eng_observer observer = { fixture_progress_cb, fixture_done_cb, j };
-  g_autoptr (GError) error = NULL;
-  eng_job *job;
-
-  g_mutex_init (&j->mutex);
-  g_cond_init (&j->cond);
-  job = eng_engine_submit (engine, params, &observer, &error);
-  g_assert_no_error (error);
-  return job;
-}
-
-static void
-wait_for (struct fixture_job *j)
-{
-  const gint64 end = g_get_monotonic_time () + 60 * G_TIME_SPAN_SECOND;
-
-  g_mutex_lock (&j->mutex);
-  while (!j->done)
-    if (!g_cond_wait_until (&j->cond, &j->mutex, end))
-      g_error ("a job hangs");
-  g_mutex_unlock (&j->mutex);
-}
-
 static void
 assert_case (struct fixture_job *j, int i)
 {
@@ -80,8 +54,8 @@ test_repeats (void)
       struct fixture_job job = { 0 };
       const struct eng_counters *counters;
 
-      eng_job_unref (submit (&job, &cases[i]));
-      wait_for (&job);
+      eng_job_unref (fixture_submit (&job, engine, &cases[i]));
+      fixture_wait (&job);
       g_assert_no_error (job.error);
       if (!want[i])
         want[i] = g_bytes_ref (eng_image_get_rgba (job.image));
@@ -102,9 +76,9 @@ test_queue (void)
   struct fixture_job jobs[40] = { 0 };
 
   for (int i = 0; i < 40; i++)
-    eng_job_unref (submit (&jobs[i], &cases[i % N_CASES]));
+    eng_job_unref (fixture_submit (&jobs[i], engine, &cases[i % N_CASES]));
   for (int i = 0; i < 40; i++) {
-    wait_for (&jobs[i]);
+    fixture_wait (&jobs[i]);
     assert_case (&jobs[i], i % N_CASES);
     fixture_job_clear (&jobs[i]);
   }
@@ -138,19 +112,19 @@ test_cancels (void)
 
   for (int i = 0; i < 60; i++) {
     struct fixture_job cancelled = { 0 }, next = { 0 };
-    g_autoptr (eng_job) job = submit (&cancelled, &params);
+    g_autoptr (eng_job) job = fixture_submit (&cancelled, engine, &params);
 
-    eng_job_unref (submit (&next, &cases[i % N_CASES]));
+    eng_job_unref (fixture_submit (&next, engine, &cases[i % N_CASES]));
     g_usleep (g_rand_int_range (rand, 0, 80000));
     const gint64 begin = g_get_monotonic_time ();
     eng_job_cancel (job);
-    wait_for (&cancelled);
+    fixture_wait (&cancelled);
     if (cancelled.error) {
       g_assert_error (cancelled.error, ENG_ERROR, ENG_ERROR_CANCELLED);
       if (i > 0) /* the first one meets a new shape, whose kernels are chosen by time */
         worst = MAX (worst, (g_get_monotonic_time () - begin) * 1e-3);
     }
-    wait_for (&next);
+    fixture_wait (&next);
     assert_case (&next, i % N_CASES);
     fixture_job_clear (&cancelled);
     fixture_job_clear (&next);
@@ -170,8 +144,8 @@ test_idle (void)
     struct fixture_job job = { 0 };
     guint n;
 
-    eng_job_unref (submit (&job, &params));
-    wait_for (&job);
+    eng_job_unref (fixture_submit (&job, engine, &params));
+    fixture_wait (&job);
     g_assert_no_error (job.error);
     const struct eng_span *spans = eng_image_get_spans (job.image, &n);
     const double ms = eng_image_get_seconds (job.image) * 1000;
